@@ -1,0 +1,51 @@
+# siproxd_tw: `make run` starts the proxy, `make test` proves it. Both set up .venv by themselves.
+PYTHON ?= python3
+VENV   ?= .venv
+CONFIG ?=
+BIN     = $(VENV)/bin
+
+.PHONY: help run test unit network lint docs packages clean
+.DEFAULT_GOAL := help
+
+help: ## show what can be made
+	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+	  || { echo "siproxd_tw needs Python 3.11 or newer; $(PYTHON) is $$($(PYTHON) --version 2>&1)"; exit 1; }
+	@$(PYTHON) -m venv $(VENV) \
+	  || { echo "No venv module: install it (Debian: apt-get install python3-venv) and try again"; rm -rf $(VENV); exit 1; }
+
+$(VENV)/.run: pyproject.toml | $(BIN)/python
+	$(BIN)/pip install -q --disable-pip-version-check -e .
+	@touch $@
+
+$(VENV)/.dev: pyproject.toml | $(BIN)/python
+	$(BIN)/pip install -q --disable-pip-version-check -e '.[dev]'
+	@touch $@ $(VENV)/.run
+
+run: $(VENV)/.run ## start the proxy here (CONFIG=FILE: with that siproxd.conf)
+	@$(BIN)/twistd -n --pidfile= siproxd $(if $(CONFIG),--config $(CONFIG))
+
+test: lint unit network ## everything: linters, unit tests, real phones in network namespaces
+
+unit: $(VENV)/.dev ## tests without a network
+	$(BIN)/pytest -q -m "not network"
+
+network: $(VENV)/.dev packages ## real phones in network namespaces (root)
+	$(BIN)/pytest -q -m network
+
+packages: ## install the Debian packages that the network tests call
+	@tests/network/packages.sh
+
+lint: $(VENV)/.dev ## ruff, mypy --strict, import rules
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+docs: $(VENV)/.dev ## write the generated pages of docs/
+	$(BIN)/python docs/generate.py
+
+clean: ## remove what was built
+	rm -rf $(VENV) build dist *.egg-info

@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: MIT
+"""The operator's view: status, consoles, control."""

@@ -1,0 +1,201 @@
+# SPDX-License-Identifier: MIT
+"""What the trades promise one another.
+
+The transport, the proxy, the media, the plug-ins and the administration never
+import one another: they meet here, and `siproxd_tw.service` hands each of them
+the providers that it needs. The contract of a method stands in its interface
+and nowhere else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from enum import Enum
+from typing import Any, NamedTuple
+
+from twisted.internet.defer import Deferred
+from zope.interface import Attribute, Interface
+
+from siproxd_tw.edits import Edit
+
+__all__ = [
+    "Address",
+    "Exchange",
+    "Flow",
+    "IAddresses",
+    "IMediaRelay",
+    "IResolver",
+    "IStatus",
+    "ITransport",
+    "MediaUnavailable",
+    "ResolutionFailed",
+    "Side",
+]
+
+
+class Side(Enum):
+    """On which side of the gateway something is."""
+
+    INSIDE = "inside"
+    """The phones' network: `if_inbound`."""
+    OUTSIDE = "outside"
+    """The provider's network: `if_outbound`."""
+
+    @property
+    def other(self) -> Side:
+        """The opposite side."""
+        return Side.OUTSIDE if self is Side.INSIDE else Side.INSIDE
+
+
+class Address(NamedTuple):
+    """An IP address in text form and a port."""
+
+    host: str
+    port: int
+
+    def __str__(self) -> str:
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+class Flow(NamedTuple):
+    """A two-way path to a peer: our end of it, and where the peer is (RFC 5626 section 2)."""
+
+    transport: Any
+    """The `ITransport` whose local address is ours of this flow."""
+    remote: Address
+    side: Side
+    """The side the peer is on; on a one-armed gateway it is not that of the socket."""
+
+
+class ITransport(Interface):
+    """One of our own addresses from which SIP messages leave (RFC 3261 section 18)."""
+
+    name: str = Attribute("The transport as Via spells it: UDP, TCP, TLS, WS, WSS.")
+    reliable: bool = Attribute("Whether it retransmits by itself, so that timers A, E and G stay off.")
+    local: Address = Attribute("The address that it is bound to.")
+    side: Side = Attribute("The network that it is bound in.")
+
+    def send(data: bytes, remote: Address) -> None:
+        """Send one message to `remote`, now or never.
+
+        A network error is counted and logged, never raised: SIP has its own retransmission.
+        """
+
+
+class ResolutionFailed(Exception):
+    """A host name has no address; says which name and why."""
+
+
+class IResolver(Interface):
+    """Finds the addresses of a host (RFC 3263); never blocks."""
+
+    def resolve(host: str, port: int | None, transport: str) -> Deferred[Sequence[Address]]:
+        """Find where `host` can be reached, best first.
+
+        An IP address in text form (with or without the brackets of an IPv6 reference)
+        is answered at once, by a Deferred that has already fired. `port` None means the
+        default of `transport`. Fails with ResolutionFailed.
+        """
+
+
+class IAddresses(Interface):
+    """Which addresses the gateway has at this moment."""
+
+    def listening(side: Side) -> str | None:
+        """Return the address to bind sockets to on `side`, None while the interface has none."""
+
+    def advertised(side: Side) -> str | None:
+        """Return the address to write into messages for peers on `side`.
+
+        The same as `listening`, unless `host_outbound` names another one for the outside.
+        None while there is none.
+        """
+
+    def side_of(host: str, arrival: Side) -> Side:
+        """Return the side on which the peer with IP address `host` is.
+
+        Members of the inside networks and our own addresses (a PBX on the gateway itself)
+        are inside, whichever socket they came in on; everybody else is where the
+        socket of `arrival` is, and on a one-armed gateway outside.
+        """
+
+    def is_own(host: str) -> bool:
+        """Return whether the IP address `host` is one of ours, bound or advertised."""
+
+    def watch(changed: Callable[[], None]) -> None:
+        """Call `changed` each time an answer of the above has become another one."""
+
+
+class MediaUnavailable(Exception):
+    """An offer cannot be relayed: no port is free, or a side has no address.
+
+    Its text is for the administrator's log; the call is refused with 503.
+    """
+
+
+@dataclass(frozen=True, slots=True)
+class Exchange:
+    """Whose session description it is: one step of an offer/answer exchange (RFC 3264)."""
+
+    call_id: bytes
+    sender: bytes
+    """The tag of the party whose description this is."""
+    receiver: bytes
+    """The tag of the party it is for; empty while nobody has answered yet."""
+    sender_side: Side
+    """The side of the gateway on which the sender is."""
+    receiver_side: Side
+    transaction: bytes
+    """Identifies the offer: the same in the offer, in its answer and in `withdraw`."""
+
+    @property
+    def reply(self) -> Exchange:
+        """The same exchange seen from the other party."""
+        return Exchange(
+            self.call_id, self.receiver, self.sender, self.receiver_side, self.sender_side, self.transaction
+        )
+
+
+class IMediaRelay(Interface):
+    """Relays the media of calls; cut where rtpengine's NG protocol is cut.
+
+    Whoever calls it never looks into a session description. A session belongs to a call
+    and to the two parties' tags; a description that goes from one side to the same side
+    (a call between two phones) is relayed on that side's address.
+    """
+
+    def offer(exchange: Exchange, sdp: bytes) -> Deferred[list[Edit]]:
+        """Take `sdp` as an offer and return the edits that make it point to the relay.
+
+        The same offer again (same transaction) gives the same edits. In a call that has
+        media already, ports stay and the media that runs keeps running until `answer`.
+        Fails with MediaUnavailable and leaves nothing allocated. A body that is not a
+        session description gives no edits.
+        """
+
+    def answer(exchange: Exchange, sdp: bytes) -> Deferred[list[Edit]]:
+        """Take `sdp` as the answer to the offer of the same transaction and return its edits.
+
+        May come several times, with the tags of several forks and with changed content:
+        the last one counts.
+        """
+
+    def withdraw(exchange: Exchange) -> Deferred[None]:
+        """Take back the offer of this transaction because it was rejected or cancelled.
+
+        Media that ran before it goes on as it was; a session that never had an answer ends.
+        """
+
+    def delete(exchange: Exchange) -> Deferred[None]:
+        """End the session between these two parties and free its ports; unknown ones are no error."""
+
+    def query(call_id: bytes) -> Deferred[Sequence[Mapping[str, object]]]:
+        """Describe the sessions of a call: one mapping per stream, for people and tests."""
+
+
+class IStatus(Interface):
+    """Something that can say how it is."""
+
+    def status() -> Mapping[str, object]:
+        """Return figures and states by name; numbers, strings, lists and mappings only."""

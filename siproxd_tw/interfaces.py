@@ -18,6 +18,8 @@ from twisted.internet.defer import Deferred
 from zope.interface import Attribute, Interface
 
 from siproxd_tw.edits import Edit
+from siproxd_tw.sip.message import Request, Response
+from siproxd_tw.sip.transactionlayer import ClientTransaction, Event, ServerTransaction
 
 __all__ = [
     "Address",
@@ -26,9 +28,12 @@ __all__ = [
     "IAddresses",
     "IMediaRelay",
     "IResolver",
+    "ISignalling",
     "IStatus",
+    "ITransactionUser",
     "ITransport",
     "MediaUnavailable",
+    "Refused",
     "ResolutionFailed",
     "Side",
 ]
@@ -81,6 +86,62 @@ class ITransport(Interface):
 
         A network error is counted and logged, never raised: SIP has its own retransmission.
         """
+
+
+class Refused(Exception):
+    """A request is not served: knows what to answer.
+
+    `status` None means silence: the sender is to learn nothing (access lists).
+    """
+
+    def __init__(self, status: int | None, why: str, *, phrase: str = "", headers: Sequence[bytes] = ()) -> None:
+        super().__init__(why)
+        self.status = status
+        self.why = why
+        """For the log and the counters: names the reason, not the message."""
+        self.phrase = phrase
+        """The reason phrase, if not the standard one."""
+        self.headers = headers
+        """Header lines that the answer carries in addition."""
+
+
+class ITransactionUser(Interface):
+    """The proxy as the transport layer sees it: the TU of RFC 3261."""
+
+    def admits(flow: Flow) -> None:
+        """Say by Refused that nothing from this peer is even to be parsed."""
+
+    def screen(request: Request, flow: Flow) -> None:
+        """Say by Refused that a new request is not worth a transaction.
+
+        What is answered here is answered without state (RFC 3261 8.2.7), so that a
+        flood of bad requests costs nothing but its answers.
+        """
+
+    def event_received(event: Event) -> None:
+        """Take one event of the transaction layer."""
+
+
+class ISignalling(Interface):
+    """The transport layer as the proxy sees it."""
+
+    def flow_to(remote: Address, side: Side) -> Flow | None:
+        """Return the way to `remote` on `side`; None while there is no socket on that side."""
+
+    def request(request: Request, flow: Flow, user: object) -> ClientTransaction:
+        """Send `request` in a new client transaction that carries `user`."""
+
+    def respond(transaction: ServerTransaction, response: Response) -> None:
+        """Send `response` in the server transaction."""
+
+    def cancel(transaction: ClientTransaction) -> None:
+        """Cancel the INVITE of `transaction` as soon as that is possible (RFC 3261 9.1)."""
+
+    def forget(transaction: ServerTransaction) -> None:
+        """End `transaction` without an answer."""
+
+    def send(request: Request, flow: Flow) -> None:
+        """Send `request` outside any transaction: the ACK for a 2xx."""
 
 
 class ResolutionFailed(Exception):

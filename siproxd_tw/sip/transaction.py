@@ -1,0 +1,278 @@
+# SPDX-License-Identifier: MIT
+"""The four transaction machines of RFC 3261 section 17, as RFC 6026 corrects them.
+
+Rule 1: what decides a transition is in the tables below, and nowhere else; an input
+that a table does not list in a state is ignored there.
+Rule 2: nothing here reads a clock or a socket: `now` comes in, actions go out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from enum import Enum
+
+__all__ = [
+    "INVITE_CLIENT",
+    "INVITE_SERVER",
+    "NON_INVITE_CLIENT",
+    "NON_INVITE_SERVER",
+    "Action",
+    "Input",
+    "Machine",
+    "State",
+    "Timers",
+    "Transaction",
+]
+
+
+class State(Enum):
+    """The states of figures 5 to 8; ACCEPTED is RFC 6026's."""
+
+    CALLING = "Calling"
+    TRYING = "Trying"
+    PROCEEDING = "Proceeding"
+    COMPLETED = "Completed"
+    CONFIRMED = "Confirmed"
+    ACCEPTED = "Accepted"
+    TERMINATED = "Terminated"
+
+
+class Input(Enum):
+    """What can happen to a transaction."""
+
+    REQUEST = "the request again"
+    ACK = "ACK"
+    PROVISIONAL = "1xx"
+    SUCCESS = "2xx"
+    FAILURE = "300-699"
+    RETRANSMIT = "timer A, E or G"
+    TIMEOUT = "timer B, F or H"
+    LINGER_OVER = "timer D, I, J, K, L or M"
+    TIMER_C = "timer C"
+    TRANSPORT_ERROR = "transport error"
+
+
+class Action(Enum):
+    """What is to be done about it."""
+
+    SEND = "send"
+    """Send the message that this input carries."""
+    RESEND = "send again"
+    """Send the last message again, byte for byte."""
+    SEND_ACK = "ACK"
+    """Acknowledge a final response that is not a 2xx."""
+    TO_USER = "to TU"
+    """Hand the message to the transaction user."""
+    FAIL = "inform TU"
+    """Tell the transaction user that nothing more will come."""
+    GIVE_UP_RINGING = "cancel"
+    """Tell the transaction user that timer C is over (RFC 3261 16.8)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Timers:
+    """The values of RFC 3261 table 4, in seconds."""
+
+    t1: float = 0.5
+    """Round-trip time estimate."""
+    t2: float = 4.0
+    """Longest interval between retransmissions of non-INVITE requests and INVITE responses."""
+    t4: float = 5.0
+    """Longest time that a message stays in the network."""
+    d: float = 32.0
+    """Wait for response retransmissions; at least 32 s (17.1.1.2)."""
+    c: float = 185.0
+    """Ringing time that a proxy allows; more than 3 minutes (16.6 step 11)."""
+
+
+S, I, A = State, Input, Action
+Table = Mapping[tuple[State, Input], tuple[State, tuple[Action, ...]]]
+
+
+@dataclass(frozen=True, slots=True)
+class Machine:
+    """One of the four machines: where it starts, its transitions, how long it lingers."""
+
+    name: str
+    start: State
+    transitions: Table
+    linger: Mapping[State, Callable[[Timers], float]]
+    """Seconds to stay in a state after the work is done, on a transport that can lose messages."""
+    linger_always: frozenset[State] = frozenset()
+    """States whose linger holds on reliable transports too: several 2xx can still come."""
+
+
+INVITE_CLIENT = Machine(  # RFC 3261 figure 5, RFC 6026 figure 3; timer C is section 16.8
+    "INVITE client",
+    S.CALLING,
+    {
+        (S.CALLING, I.RETRANSMIT): (S.CALLING, (A.RESEND,)),
+        (S.CALLING, I.TIMEOUT): (S.TERMINATED, (A.FAIL,)),
+        (S.CALLING, I.TRANSPORT_ERROR): (S.TERMINATED, (A.FAIL,)),
+        (S.CALLING, I.PROVISIONAL): (S.PROCEEDING, (A.TO_USER,)),
+        (S.CALLING, I.SUCCESS): (S.ACCEPTED, (A.TO_USER,)),
+        (S.CALLING, I.FAILURE): (S.COMPLETED, (A.SEND_ACK, A.TO_USER)),
+        (S.PROCEEDING, I.PROVISIONAL): (S.PROCEEDING, (A.TO_USER,)),
+        (S.PROCEEDING, I.SUCCESS): (S.ACCEPTED, (A.TO_USER,)),
+        (S.PROCEEDING, I.FAILURE): (S.COMPLETED, (A.SEND_ACK, A.TO_USER)),
+        (S.PROCEEDING, I.TIMER_C): (S.PROCEEDING, (A.GIVE_UP_RINGING,)),
+        (S.PROCEEDING, I.TIMEOUT): (S.TERMINATED, (A.FAIL,)),  # 64*T1 after a CANCEL (9.1)
+        (S.PROCEEDING, I.TRANSPORT_ERROR): (S.TERMINATED, (A.FAIL,)),
+        (S.COMPLETED, I.FAILURE): (S.COMPLETED, (A.SEND_ACK,)),
+        (S.COMPLETED, I.TRANSPORT_ERROR): (S.TERMINATED, (A.FAIL,)),
+        (S.COMPLETED, I.LINGER_OVER): (S.TERMINATED, ()),
+        (S.ACCEPTED, I.SUCCESS): (S.ACCEPTED, (A.TO_USER,)),
+        (S.ACCEPTED, I.LINGER_OVER): (S.TERMINATED, ()),
+    },
+    {S.COMPLETED: lambda t: t.d, S.ACCEPTED: lambda t: 64 * t.t1},  # timers D and M
+    frozenset({S.ACCEPTED}),
+)
+
+INVITE_SERVER = Machine(  # RFC 3261 figure 7, RFC 6026 figures 1 and 2
+    "INVITE server",
+    S.PROCEEDING,
+    {
+        (S.PROCEEDING, I.REQUEST): (S.PROCEEDING, (A.RESEND,)),
+        (S.PROCEEDING, I.PROVISIONAL): (S.PROCEEDING, (A.SEND,)),
+        (S.PROCEEDING, I.SUCCESS): (S.ACCEPTED, (A.SEND,)),
+        (S.PROCEEDING, I.FAILURE): (S.COMPLETED, (A.SEND,)),
+        (S.PROCEEDING, I.TRANSPORT_ERROR): (S.TERMINATED, (A.FAIL,)),
+        (S.ACCEPTED, I.REQUEST): (S.ACCEPTED, ()),
+        (S.ACCEPTED, I.SUCCESS): (S.ACCEPTED, (A.SEND,)),
+        (S.ACCEPTED, I.ACK): (S.ACCEPTED, (A.TO_USER,)),
+        (S.ACCEPTED, I.LINGER_OVER): (S.TERMINATED, ()),
+        (S.COMPLETED, I.REQUEST): (S.COMPLETED, (A.RESEND,)),
+        (S.COMPLETED, I.RETRANSMIT): (S.COMPLETED, (A.RESEND,)),
+        (S.COMPLETED, I.TIMEOUT): (S.TERMINATED, (A.FAIL,)),
+        (S.COMPLETED, I.TRANSPORT_ERROR): (S.TERMINATED, (A.FAIL,)),
+        (S.COMPLETED, I.ACK): (S.CONFIRMED, ()),
+        (S.CONFIRMED, I.ACK): (S.CONFIRMED, ()),
+        (S.CONFIRMED, I.REQUEST): (S.CONFIRMED, ()),
+        (S.CONFIRMED, I.LINGER_OVER): (S.TERMINATED, ()),
+    },
+    {S.ACCEPTED: lambda t: 64 * t.t1, S.CONFIRMED: lambda t: t.t4},  # timers L and I
+    frozenset({S.ACCEPTED}),
+)
+
+NON_INVITE_CLIENT = Machine(  # RFC 3261 figure 6
+    "non-INVITE client",
+    S.TRYING,
+    {
+        (S.TRYING, I.RETRANSMIT): (S.TRYING, (A.RESEND,)),
+        (S.TRYING, I.TIMEOUT): (S.TERMINATED, (A.FAIL,)),
+        (S.TRYING, I.TRANSPORT_ERROR): (S.TERMINATED, (A.FAIL,)),
+        (S.TRYING, I.PROVISIONAL): (S.PROCEEDING, (A.TO_USER,)),
+        (S.TRYING, I.SUCCESS): (S.COMPLETED, (A.TO_USER,)),
+        (S.TRYING, I.FAILURE): (S.COMPLETED, (A.TO_USER,)),
+        (S.PROCEEDING, I.RETRANSMIT): (S.PROCEEDING, (A.RESEND,)),
+        (S.PROCEEDING, I.TIMEOUT): (S.TERMINATED, (A.FAIL,)),
+        (S.PROCEEDING, I.TRANSPORT_ERROR): (S.TERMINATED, (A.FAIL,)),
+        (S.PROCEEDING, I.PROVISIONAL): (S.PROCEEDING, (A.TO_USER,)),
+        (S.PROCEEDING, I.SUCCESS): (S.COMPLETED, (A.TO_USER,)),
+        (S.PROCEEDING, I.FAILURE): (S.COMPLETED, (A.TO_USER,)),
+        (S.COMPLETED, I.LINGER_OVER): (S.TERMINATED, ()),
+    },
+    {S.COMPLETED: lambda t: t.t4},  # timer K
+)
+
+NON_INVITE_SERVER = Machine(  # RFC 3261 figure 8
+    "non-INVITE server",
+    S.TRYING,
+    {
+        (S.TRYING, I.REQUEST): (S.TRYING, ()),
+        (S.TRYING, I.PROVISIONAL): (S.PROCEEDING, (A.SEND,)),
+        (S.TRYING, I.SUCCESS): (S.COMPLETED, (A.SEND,)),
+        (S.TRYING, I.FAILURE): (S.COMPLETED, (A.SEND,)),
+        (S.PROCEEDING, I.REQUEST): (S.PROCEEDING, (A.RESEND,)),
+        (S.PROCEEDING, I.PROVISIONAL): (S.PROCEEDING, (A.SEND,)),
+        (S.PROCEEDING, I.SUCCESS): (S.COMPLETED, (A.SEND,)),
+        (S.PROCEEDING, I.FAILURE): (S.COMPLETED, (A.SEND,)),
+        (S.PROCEEDING, I.TRANSPORT_ERROR): (S.TERMINATED, (A.FAIL,)),
+        (S.COMPLETED, I.REQUEST): (S.COMPLETED, (A.RESEND,)),
+        (S.COMPLETED, I.TRANSPORT_ERROR): (S.TERMINATED, (A.FAIL,)),
+        (S.COMPLETED, I.LINGER_OVER): (S.TERMINATED, ()),
+    },
+    {S.COMPLETED: lambda t: 64 * t.t1},  # timer J
+)
+
+_CLIENTS = (INVITE_CLIENT, NON_INVITE_CLIENT)
+
+
+class Transaction:
+    """One transaction: a machine, its state, and the deadlines that run in it."""
+
+    __slots__ = ("_interval", "deadlines", "machine", "reliable", "scheduled", "state", "timers")
+
+    def __init__(self, machine: Machine, timers: Timers, reliable: bool) -> None:
+        self.machine = machine
+        self.state = machine.start
+        self.timers = timers
+        self.reliable = reliable
+        self.deadlines: dict[Input, float] = {}
+        self.scheduled = float("inf")
+        """When the transaction layer will look at the deadlines next."""
+        self._interval = 0.0
+
+    def start(self, now: float) -> None:
+        """Arm the timers of the initial state: A and B, E and F, or none for a server."""
+        if self.machine in _CLIENTS:
+            self.deadlines[I.TIMEOUT] = now + 64 * self.timers.t1
+            self._retransmit_after(self.timers.t1, now)
+
+    def advance(self, happened: Input, now: float) -> tuple[Action, ...]:
+        """Make the transition for `happened` and return what it asks for."""
+        try:
+            state, actions = self.machine.transitions[self.state, happened]
+        except KeyError:
+            return ()
+        if happened is I.RETRANSMIT:
+            self._retransmit_again(now)
+        if happened is I.PROVISIONAL and self.machine is INVITE_CLIENT:
+            self.deadlines[I.TIMER_C] = now + self.timers.c
+        if state is not self.state:
+            self._enter(state, now)
+        return actions
+
+    def due(self, now: float) -> list[Input]:
+        """Take out and return the timers that are over, earliest first."""
+        late = sorted((at, i.name, i) for i, at in self.deadlines.items() if at <= now)
+        for _, _, i in late:
+            del self.deadlines[i]
+        return [i for _, _, i in late]
+
+    def deadline(self) -> float | None:
+        """Return when `due` will next have something to say."""
+        return min(self.deadlines.values()) if self.deadlines else None
+
+    def _retransmit_after(self, interval: float, now: float) -> None:
+        if not self.reliable:
+            self._interval = interval
+            self.deadlines[I.RETRANSMIT] = now + interval
+
+    def _retransmit_again(self, now: float) -> None:
+        """Double the interval: A without end (17.1.1.2), E and G up to T2 (17.1.2.2, 17.2.1)."""
+        if self.machine is INVITE_CLIENT:
+            interval = self._interval * 2
+        elif self.machine is NON_INVITE_CLIENT and self.state is S.PROCEEDING:
+            interval = self.timers.t2
+        else:
+            interval = min(self._interval * 2, self.timers.t2)
+        self._retransmit_after(interval, now)
+
+    def _enter(self, state: State, now: float) -> None:
+        self.state = state
+        if state is S.PROCEEDING and self.machine is NON_INVITE_CLIENT:
+            return  # timers E and F keep running (17.1.2.2)
+        timer_c = self.deadlines.get(I.TIMER_C) if state is S.PROCEEDING else None
+        self.deadlines.clear()
+        if timer_c is not None:
+            self.deadlines[I.TIMER_C] = timer_c
+        linger = self.machine.linger.get(state)
+        if linger is not None and (not self.reliable or state in self.machine.linger_always):
+            self.deadlines[I.LINGER_OVER] = now + linger(self.timers)
+        elif linger is not None:
+            self.state = S.TERMINATED
+        elif state is S.COMPLETED:  # the INVITE server: timers H and G
+            self.deadlines[I.TIMEOUT] = now + 64 * self.timers.t1
+            self._retransmit_after(self.timers.t1, now)

@@ -1,0 +1,372 @@
+# SPDX-License-Identifier: MIT
+"""The transaction layer of RFC 3261 section 17, without input or output.
+
+Five verbs: `receive` and `handle_timer` feed it, `next_event` and `messages_to_send`
+drain it, `get_timer` says when to come back. Requests and responses of the transaction
+user go in by `request`, `respond` and `cancel`; whoever calls one of them drains afterwards.
+
+Paths to peers ("flows") pass through as opaque values.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections import deque
+from dataclasses import dataclass
+from typing import Any
+
+from siproxd_tw.sip.message import Message, Request, Response, ack_for, cancel_for
+from siproxd_tw.sip.transaction import (
+    INVITE_CLIENT,
+    INVITE_SERVER,
+    NON_INVITE_CLIENT,
+    NON_INVITE_SERVER,
+    Action,
+    Input,
+    State,
+    Timers,
+    Transaction,
+)
+
+__all__ = [
+    "AckReceived",
+    "CancelReceived",
+    "ClientTransaction",
+    "Event",
+    "RequestReceived",
+    "ResponseReceived",
+    "RingingTooLong",
+    "ServerTransaction",
+    "StrayResponse",
+    "TransactionFailed",
+    "TransactionLayer",
+]
+
+MAGIC_COOKIE = b"z9hG4bK"
+NEVER = float("inf")
+Key = tuple[object, ...]
+
+
+class ServerTransaction(Transaction):
+    """A request that we have to answer."""
+
+    __slots__ = ("flow", "key", "last", "reply", "request", "user")
+
+    def __init__(
+        self, request: Request, flow: Any, reply: Any, key: Key, timers: Timers, reliable: bool
+    ) -> None:
+        machine = INVITE_SERVER if request.method == "INVITE" else NON_INVITE_SERVER
+        super().__init__(machine, timers, reliable)
+        self.request = request
+        self.flow = flow
+        """Where the request came from."""
+        self.reply = reply
+        """Where responses go (RFC 3261 18.2.2)."""
+        self.key = key
+        self.last = b""
+        self.user: Any = None
+        """What the transaction user keeps here."""
+
+    @property
+    def answered(self) -> bool:
+        """Whether a final response has been sent."""
+        return self.state not in (State.TRYING, State.PROCEEDING)
+
+
+class ClientTransaction(Transaction):
+    """A request that we have sent."""
+
+    __slots__ = ("cancel_sent", "cancel_wanted", "flow", "key", "last", "request", "user")
+
+    def __init__(self, request: Request, flow: Any, key: Key, timers: Timers, reliable: bool, user: Any) -> None:
+        machine = INVITE_CLIENT if request.method == "INVITE" else NON_INVITE_CLIENT
+        super().__init__(machine, timers, reliable)
+        self.request = request
+        self.flow = flow
+        self.key = key
+        self.last = bytes(request)
+        self.user = user
+        self.cancel_wanted = False
+        """Whether it is to be cancelled as soon as a provisional response is there."""
+        self.cancel_sent = False
+
+
+@dataclass(frozen=True, slots=True)
+class RequestReceived:
+    """A new request came in; ACK and CANCEL have events of their own."""
+
+    transaction: ServerTransaction
+
+
+@dataclass(frozen=True, slots=True)
+class AckReceived:
+    """An ACK for a 2xx came in; it has no transaction (17.1.1.3)."""
+
+    request: Request
+    flow: Any
+
+
+@dataclass(frozen=True, slots=True)
+class CancelReceived:
+    """A CANCEL came in; `invite` is what it is about, None if nothing matches (9.2)."""
+
+    transaction: ServerTransaction
+    invite: ServerTransaction | None
+
+
+@dataclass(frozen=True, slots=True)
+class ResponseReceived:
+    """A response to one of our requests came in."""
+
+    transaction: ClientTransaction
+    response: Response
+
+
+@dataclass(frozen=True, slots=True)
+class StrayResponse:
+    """A response matches no transaction: to be dropped and counted (RFC 6026 section 7.3)."""
+
+    response: Response
+    flow: Any
+
+
+@dataclass(frozen=True, slots=True)
+class TransactionFailed:
+    """A transaction ended without what it waited for: "timeout" or "transport"."""
+
+    transaction: ClientTransaction | ServerTransaction
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class RingingTooLong:
+    """Timer C of an INVITE is over (16.8)."""
+
+    transaction: ClientTransaction
+
+
+Event = (
+    RequestReceived
+    | AckReceived
+    | CancelReceived
+    | ResponseReceived
+    | StrayResponse
+    | TransactionFailed
+    | RingingTooLong
+)
+
+
+def server_key(request: Request, method: str) -> Key:
+    """Return what identifies the server transaction of `request` (17.2.3).
+
+    A Via branch with the magic cookie and something behind it is unique by itself;
+    without it the rules of RFC 2543 apply.
+    """
+    via = request.top_via
+    branch = via.branch
+    if branch and branch.startswith(MAGIC_COOKIE) and len(branch) > len(MAGIC_COOKIE):
+        return (branch, via.host, via.port, method)
+    sent_by = (via.host, via.port, branch)
+    return (request.uri_text, request.from_tag, request.call_id, request.cseq.number, sent_by, method)
+
+
+def input_for(status: int) -> Input:
+    """Return the input that a response with `status` is to a machine."""
+    if status < 200:
+        return Input.PROVISIONAL
+    return Input.SUCCESS if status < 300 else Input.FAILURE
+
+
+class TransactionLayer:
+    """All transactions, their matching and their timers."""
+
+    def __init__(self, timers: Timers | None = None) -> None:
+        self._timers = timers or Timers()
+        self._servers: dict[Key, ServerTransaction] = {}
+        self._clients: dict[Key, ClientTransaction] = {}
+        self._events: deque[Event] = deque()
+        self._out: list[tuple[bytes, Any]] = []
+        self._deadlines: list[tuple[float, int, Transaction]] = []
+        self._count = 0
+
+    def __len__(self) -> int:
+        return len(self._servers) + len(self._clients)
+
+    @property
+    def idle(self) -> bool:
+        """Whether no transaction is left."""
+        return not self._servers and not self._clients
+
+    # input from the network and the clock
+
+    def absorb(self, request: Request, now: float) -> bool:
+        """Take `request` if it belongs to a transaction that exists; False if it is a new one."""
+        if request.method == "ACK":
+            return self._absorb_ack(request, now)
+        transaction = self._servers.get(server_key(request, request.method))
+        if transaction is None:
+            return False
+        self._advance(transaction, Input.REQUEST, now)
+        return True
+
+    def receive(self, message: Message, flow: Any, now: float, *, reply: Any, reliable: bool = False) -> None:
+        """Feed one message that came by `flow`; `reply` is where its responses go."""
+        if isinstance(message, Response):
+            self.match(message, flow, now)
+        elif isinstance(message, Request) and not self.absorb(message, now):
+            self.begin(message, flow, now, reply=reply, reliable=reliable)
+
+    def begin(self, request: Request, flow: Any, now: float, *, reply: Any, reliable: bool = False) -> None:
+        """Start a server transaction for `request`, which `absorb` has refused (an ACK gets none)."""
+        method = request.method
+        if method == "ACK":
+            self._events.append(AckReceived(request, flow))
+            return
+        key = server_key(request, method)
+        transaction = ServerTransaction(request, flow, reply, key, self._timers, reliable)
+        self._servers[key] = transaction
+        if method == "CANCEL":
+            invite = self._servers.get(server_key(request, "INVITE"))
+            self._events.append(CancelReceived(transaction, invite))
+        else:
+            self._events.append(RequestReceived(transaction))
+
+    def match(self, response: Response, flow: Any, now: float) -> None:
+        """Give `response` to the client transaction that it belongs to (17.1.3)."""
+        via = response.top_via
+        transaction = self._clients.get((via.branch, response.cseq.method))
+        if transaction is None:
+            self._events.append(StrayResponse(response, flow))
+            return
+        happened = input_for(response.status)
+        actions = self._advance(transaction, happened, now)
+        if Action.SEND_ACK in actions:
+            self._out.append((bytes(ack_for(transaction.request, response)), transaction.flow))
+        if Action.TO_USER in actions:
+            self._events.append(ResponseReceived(transaction, response))
+        if transaction.cancel_wanted and transaction.state is State.PROCEEDING:
+            self._send_cancel(transaction, now)
+
+    def handle_timer(self, now: float) -> None:
+        """Feed the time: every deadline up to `now` happens, in order."""
+        while self._deadlines and self._deadlines[0][0] <= now:
+            _, _, transaction = heapq.heappop(self._deadlines)
+            transaction.scheduled = NEVER
+            for over in transaction.due(now):
+                self._advance(transaction, over, now)
+            self._schedule(transaction)
+
+    def transport_failed(self, transaction: ClientTransaction | ServerTransaction, now: float) -> None:
+        """Feed a failure to send for `transaction`."""
+        self._advance(transaction, Input.TRANSPORT_ERROR, now)
+
+    # what the transaction user says
+
+    def request(self, request: Request, flow: Any, now: float, *, user: Any, reliable: bool = False) -> ClientTransaction:
+        """Send `request`, whose topmost Via is ours, in a new client transaction."""
+        key = (request.top_via.branch, request.method)
+        transaction = ClientTransaction(request, flow, key, self._timers, reliable, user)
+        self._clients[key] = transaction
+        transaction.start(now)
+        self._out.append((transaction.last, flow))
+        self._schedule(transaction)
+        return transaction
+
+    def respond(self, transaction: ServerTransaction, response: Response, now: float) -> None:
+        """Answer the request of `transaction`."""
+        self._advance(transaction, input_for(response.status), now, bytes(response))
+
+    def cancel(self, transaction: ClientTransaction, now: float) -> None:
+        """Cancel an INVITE: now, or as soon as a provisional response has come (9.1)."""
+        if transaction.machine is not INVITE_CLIENT:
+            return
+        transaction.cancel_wanted = True
+        if transaction.state is State.PROCEEDING:
+            self._send_cancel(transaction, now)
+
+    def forget(self, transaction: ServerTransaction) -> None:
+        """End a non-INVITE transaction without an answer: a late 408 helps nobody (RFC 4320 section 4.2)."""
+        transaction.state = State.TERMINATED
+        transaction.deadlines.clear()
+        self._servers.pop(transaction.key, None)
+
+    # output
+
+    def next_event(self) -> Event | None:
+        """Return the next event for the transaction user, None when there is none."""
+        return self._events.popleft() if self._events else None
+
+    def messages_to_send(self) -> list[tuple[bytes, Any]]:
+        """Return what is to be sent, each with its flow, and forget it."""
+        out, self._out = self._out, []
+        return out
+
+    def get_timer(self) -> float | None:
+        """Return when `handle_timer` is to be called."""
+        heap = self._deadlines
+        while heap and not heap[0][2].deadlines:
+            heapq.heappop(heap)[2].scheduled = NEVER
+        return heap[0][0] if heap else None
+
+    # inside
+
+    def _absorb_ack(self, ack: Request, now: float) -> bool:
+        transaction = self._servers.get(server_key(ack, "INVITE"))
+        if transaction is None:
+            return False
+        return Action.TO_USER not in self._advance(transaction, Input.ACK, now)
+
+    def _send_cancel(self, invite: ClientTransaction, now: float) -> None:
+        if invite.cancel_sent:
+            return
+        invite.cancel_sent = True
+        invite.deadlines.pop(Input.TIMER_C, None)
+        invite.deadlines[Input.TIMEOUT] = now + 64 * self._timers.t1
+        self._schedule(invite)
+        self.request(cancel_for(invite.request), invite.flow, now, user=None, reliable=invite.reliable)
+
+    def _advance(self, transaction: Transaction, happened: Input, now: float, message: bytes = b"") -> tuple[Action, ...]:
+        actions = transaction.advance(happened, now)
+        for action in actions:
+            self._carry_out(action, transaction, happened, message)
+        if transaction.state is State.TERMINATED:
+            self._remove(transaction)
+        else:
+            self._schedule(transaction)
+        return actions
+
+    def _carry_out(self, action: Action, transaction: Transaction, happened: Input, message: bytes) -> None:
+        if isinstance(transaction, ServerTransaction):
+            if action is Action.SEND:
+                transaction.last = message
+                self._out.append((message, transaction.reply))
+            elif action is Action.RESEND and transaction.last:
+                self._out.append((transaction.last, transaction.reply))
+            elif action is Action.FAIL:
+                self._events.append(TransactionFailed(transaction, _why(happened)))
+        elif isinstance(transaction, ClientTransaction):
+            if action is Action.RESEND:
+                self._out.append((transaction.last, transaction.flow))
+            elif action is Action.FAIL:
+                self._events.append(TransactionFailed(transaction, _why(happened)))
+            elif action is Action.GIVE_UP_RINGING:
+                self._events.append(RingingTooLong(transaction))
+
+    def _schedule(self, transaction: Transaction) -> None:
+        """Put the next deadline on the heap; one that has moved later is found stale when it comes up."""
+        at = transaction.deadline()
+        if at is not None and at < transaction.scheduled:
+            transaction.scheduled = at
+            self._count += 1
+            heapq.heappush(self._deadlines, (at, self._count, transaction))
+
+    def _remove(self, transaction: Transaction) -> None:
+        transaction.deadlines.clear()
+        if isinstance(transaction, ServerTransaction):
+            self._servers.pop(transaction.key, None)
+        elif isinstance(transaction, ClientTransaction):
+            self._clients.pop(transaction.key, None)
+
+
+def _why(happened: Input) -> str:
+    return "timeout" if happened is Input.TIMEOUT else "transport"

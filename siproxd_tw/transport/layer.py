@@ -1,0 +1,273 @@
+# SPDX-License-Identifier: MIT
+"""The transport layer of RFC 3261 section 18, and the one pump of the program.
+
+Every message goes the same way: source admitted, parsed, ``received`` and ``rport``
+filled in, matched to its transaction or screened, and then `_pump`: drain the events
+into the transaction user, send what is to be sent, arm one timer.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections import Counter
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from twisted.logger import Logger
+from zope.interface import implementer
+
+from siproxd_tw.interfaces import (
+    Address,
+    Flow,
+    IAddresses,
+    ISignalling,
+    IStatus,
+    ITransactionUser,
+    ITransport,
+    Refused,
+    Side,
+)
+from siproxd_tw.sip.grammar import ParseError
+from siproxd_tw.sip.message import Message, Request, Response, response_to
+from siproxd_tw.sip.parser import parse
+from siproxd_tw.sip.transactionlayer import ClientTransaction, ServerTransaction, TransactionLayer
+
+__all__ = ["SHORTEST_MESSAGE", "SignallingLayer", "reply_address"]
+
+#: Datagrams below this are keep-alives of every dialect (CRLF, four zero bytes), never SIP.
+SHORTEST_MESSAGE = 16
+
+DEFAULT_PORT = 5060
+_RPORT = re.compile(rb";[ \t]*rport(?=[ \t]*(?:;|$))", re.I)
+
+
+@implementer(ISignalling, IStatus)
+class SignallingLayer:
+    """Sockets below, the transaction user above, the transactions in between."""
+
+    _log = Logger()
+
+    def __init__(
+        self,
+        clock: IReactorTime,
+        addresses: IAddresses,
+        secret: bytes,
+        transactions: TransactionLayer | None = None,
+    ) -> None:
+        self._clock = clock
+        self._addresses = addresses
+        self._secret = secret
+        self._transactions = transactions or TransactionLayer()
+        self._user: ITransactionUser | None = None
+        self._transports: dict[Side, ITransport] = {}
+        self._counters: Counter[str] = Counter()
+        self._timer: IDelayedCall | None = None
+        self._pumping = False
+
+    # assembly
+
+    def serve(self, user: ITransactionUser) -> None:
+        """Hand all events to `user` from now on."""
+        self._user = user
+
+    def attach(self, side: Side, transport: ITransport | None) -> None:
+        """Send to peers on `side` by `transport` from now on; None while there is none."""
+        if transport is None:
+            self._transports.pop(side, None)
+        else:
+            self._transports[side] = transport
+
+    def stop(self) -> None:
+        """Forget the timer; nothing is sent any more."""
+        self._transports.clear()
+        if self._timer is not None and self._timer.active():
+            self._timer.cancel()
+        self._timer = None
+
+    # from the network
+
+    def received(self, data: bytes, transport: ITransport, remote: Address) -> None:
+        """Take one datagram, or one message of a stream."""
+        self._counters["received"] += 1
+        flow = Flow(transport, remote, self._addresses.side_of(remote.host, transport.side))
+        try:
+            message = self._read(data, flow)
+            if message is None:
+                return
+            now = self._clock.seconds()
+            if isinstance(message, Response):
+                self._transactions.match(message, flow, now)
+            elif isinstance(message, Request) and not self._transactions.absorb(message, now):
+                self._begin(message, flow, now)
+        except Refused as refusal:
+            self._count_drop(refusal.why, flow)
+        self._pump()
+
+    def _read(self, data: bytes, flow: Flow) -> Message | None:
+        if self._user is None:
+            return None
+        if len(data) < SHORTEST_MESSAGE or not data.strip(b"\r\n\0"):
+            self._counters["keepalive"] += 1
+            return None
+        self._user.admits(flow)
+        try:
+            return parse(data)
+        except ParseError as error:
+            self._refuse_malformed(error, flow)
+            return None
+
+    def _begin(self, request: Request, flow: Flow, now: float) -> None:
+        assert self._user is not None
+        reply = Flow(flow.transport, note_source(request, flow.remote), flow.side)
+        try:
+            self._user.screen(request, flow)
+        except Refused as refusal:
+            self._refuse(request, reply, refusal)
+            return
+        self._transactions.begin(request, flow, now, reply=reply, reliable=flow.transport.reliable)
+
+    def _refuse_malformed(self, error: ParseError, flow: Flow) -> None:
+        self._log.debug("malformed message from {peer}: {error}", peer=flow.remote, error=error)
+        self._counters[f"malformed: {error.header}"] += 1
+        request = error.request
+        if request is None or error.status is None or request.method == "ACK":
+            return
+        reply = Flow(flow.transport, note_source(request, flow.remote), flow.side)
+        phrase = f"Bad {error.header}" if error.status == 400 else ""
+        self._answer_statelessly(request, reply, Refused(error.status, str(error), phrase=phrase))
+
+    def _refuse(self, request: Request, reply: Flow, refusal: Refused) -> None:
+        self._count_drop(refusal.why, reply)
+        if refusal.status is not None and request.method != "ACK":
+            self._answer_statelessly(request, reply, refusal)
+
+    def _answer_statelessly(self, request: Request, reply: Flow, refusal: Refused) -> None:
+        """Answer so that a retransmission gets the very same answer (RFC 3261 8.2.7)."""
+        assert refusal.status is not None
+        phrase = refusal.phrase.encode() or None
+        response = response_to(
+            request, refusal.status, phrase, to_tag=self._tag(request), headers=refusal.headers
+        )
+        self._counters[f"answered: {refusal.status}"] += 1
+        reply.transport.send(bytes(response), reply.remote)
+
+    def _tag(self, request: Request) -> bytes:
+        seed = request.call_id + b"\0" + request.from_tag + b"\0" + (request.top_via.branch or b"")
+        return hashlib.blake2b(seed, digest_size=8, key=self._secret).hexdigest().encode()
+
+    def _count_drop(self, why: str, flow: Flow) -> None:
+        self._counters[f"refused: {why}"] += 1
+        self._log.debug("refused a message from {peer}: {why}", peer=flow.remote, why=why)
+
+    # from the transaction user
+
+    def flow_to(self, remote: Address, side: Side) -> Flow | None:
+        transport = self._transports.get(side)
+        return None if transport is None else Flow(transport, remote, side)
+
+    def request(self, request: Request, flow: Flow, user: object) -> ClientTransaction:
+        transaction = self._transactions.request(
+            request, flow, self._clock.seconds(), user=user, reliable=flow.transport.reliable
+        )
+        self._pump()
+        return transaction
+
+    def respond(self, transaction: ServerTransaction, response: Response) -> None:
+        self._transactions.respond(transaction, response, self._clock.seconds())
+        self._pump()
+
+    def cancel(self, transaction: ClientTransaction) -> None:
+        self._transactions.cancel(transaction, self._clock.seconds())
+        self._pump()
+
+    def forget(self, transaction: ServerTransaction) -> None:
+        self._transactions.forget(transaction)
+
+    def send(self, request: Request, flow: Flow) -> None:
+        self._counters["sent"] += 1
+        flow.transport.send(bytes(request), flow.remote)
+
+    # the pump
+
+    def _pump(self) -> None:
+        """Drain events, send, re-arm; calls from within only leave work for the loop."""
+        if self._pumping:
+            return
+        self._pumping = True
+        try:
+            while (event := self._transactions.next_event()) is not None:
+                self._guarded(event)
+                self._flush()
+            self._flush()
+        finally:
+            self._pumping = False
+        self._rearm()
+
+    def _guarded(self, event: Any) -> None:
+        try:
+            if self._user is not None:
+                self._user.event_received(event)
+        except Exception:
+            # One call must not take the others with it.
+            self._counters["internal errors"] += 1
+            self._log.failure("failed on {event}", event=type(event).__name__)
+
+    def _flush(self) -> None:
+        for data, flow in self._transactions.messages_to_send():
+            self._counters["sent"] += 1
+            flow.transport.send(data, flow.remote)
+
+    def _rearm(self) -> None:
+        at = self._transactions.get_timer()
+        timer = self._timer
+        if timer is not None and timer.active():
+            if at is None:
+                timer.cancel()
+                self._timer = None
+                return
+            if timer.getTime() <= at:
+                return  # early is harmless, and most deadlines move later
+            timer.cancel()
+        if at is not None:
+            self._timer = self._clock.callLater(max(0.0, at - self._clock.seconds()), self._timer_fired)
+
+    def _timer_fired(self) -> None:
+        self._timer = None
+        self._transactions.handle_timer(self._clock.seconds())
+        self._pump()
+
+    def status(self) -> Mapping[str, object]:
+        return {"transactions": len(self._transactions), **dict(sorted(self._counters.items()))}
+
+
+Received = Callable[[bytes, ITransport, Address], None]
+
+
+def note_source(request: Request, remote: Address) -> Address:
+    """Write where `request` came from into its topmost Via and return where responses go.
+
+    ``received`` when the sent-by is another address (RFC 3261 18.2.1), the value of
+    ``rport`` when it is asked for (RFC 3581 section 4).
+    """
+    via = request.top_via
+    text = via.field.raw[via.start : via.end]
+    asked = _RPORT.search(text)
+    if via.host != remote.host or asked:
+        if via.received is None:
+            received = b";received=" + remote.host.encode()
+            request.edit(via.field, via.end, via.end, received, "received (RFC 3261 18.2.1)")
+        if asked:
+            at = via.start + asked.end()
+            request.edit(via.field, at, at, b"=%d" % remote.port, "rport (RFC 3581)")
+    return reply_address(remote, via.port, rport=asked is not None)
+
+
+def reply_address(remote: Address, sent_by_port: int | None, *, rport: bool) -> Address:
+    """Return where the responses to a datagram go (RFC 3261 18.2.2, RFC 3581 section 4).
+
+    Its host is always the source address: where the sent-by says something else,
+    ``received`` holds the source.
+    """
+    return remote if rport else Address(remote.host, sent_by_port or DEFAULT_PORT)

@@ -1,0 +1,172 @@
+# SPDX-License-Identifier: MIT
+"""Which interface is the inside and which the outside, when no configuration says it.
+
+A pure function of the interfaces and of the default route. Its rules, first match wins:
+
+- *Outside* is the interface with the source address of the default route. Without a default
+  route it is one with a public address.
+- *Inside* is another interface with a private address (RFC 1918) in another network. One whose
+  name is that of a tunnel or of a network of containers comes last, and counts only when the
+  outside address is not private as well: on a workstation in a LAN the phones are in the LAN.
+- Otherwise one interface serves both sides: one-armed.
+
+Every choice has a reason, a sentence for the administrator. Interfaces that are down, loopback
+or without an IPv4 address (a link-local one does not count, RFC 3927) are not looked at.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from ipaddress import IPv4Interface, IPv4Network
+
+from siproxd_tw.transport.netif import Interface
+
+__all__ = ["Detected", "detect"]
+
+RFC1918 = tuple(IPv4Network(each) for each in ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16"))
+CARRIER_NAT = IPv4Network("100.64.0.0/10")
+"""Between a provider's NAT and its customers (RFC 6598)."""
+
+SPECIAL = (
+    ("a tunnel", re.compile(r"(tun|tap|utun|wg|tailscale|zt|ipsec|ppp|gre|sit|ipip|vti)[\w.-]*")),
+    (
+        "a network of containers or virtual machines on this host",
+        re.compile(
+            r"(docker|veth|virbr|vnet|vmnet|vboxnet|lxcbr|lxdbr|cni|podman|flannel|cali|kube)[\w.-]*"
+            r"|br-[0-9a-f]{12}"
+        ),
+    ),
+)
+"""Interface names that rarely belong to the network of the phones, the likelier ones first.
+
+All other names are those of cables, radios and bridges.
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Detected:
+    """What `detect` chose; the same interface twice is one-armed operation."""
+
+    inside: str
+    """The value for `if_inbound`: an interface's name, or its address if that is not the first it has."""
+    outside: str
+    """The value for `if_outbound`, likewise."""
+    reasons: tuple[str, ...]
+    """Why, in sentences."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Candidate:
+    """An interface that could carry SIP, with the address that counts for the choice."""
+
+    name: str
+    address: IPv4Interface
+    is_first: bool
+
+    @property
+    def setting(self) -> str:
+        """What a siproxd.conf calls it: a name stands for the first address of an interface."""
+        return self.name if self.is_first else str(self.address.ip)
+
+    @property
+    def is_private(self) -> bool:
+        return any(self.address.ip in network for network in RFC1918)
+
+    @property
+    def is_public(self) -> bool:
+        return not self.is_private and self.address.ip not in CARRIER_NAT
+
+    @property
+    def kind(self) -> int:
+        """0 for an ordinary name, else its place in SPECIAL, from 1."""
+        found = (n for n, (_, pattern) in enumerate(SPECIAL, 1) if pattern.fullmatch(self.name))
+        return next(found, 0)
+
+
+def detect(interfaces: Sequence[Interface], default_address: str | None) -> Detected:
+    """Choose the two sides among `interfaces`.
+
+    `default_address` is the source address of the default route, None without such a route.
+    Raises ValueError with a sentence when no interface can be used.
+    """
+    candidates = [found for each in interfaces if (found := _candidate(each, default_address))]
+    if not candidates:
+        raise ValueError(
+            "no network interface is up and has an IPv4 address; "
+            "name the two sides with if_inbound and if_outbound in a siproxd.conf"
+        )
+    outside, reasons = _outside(candidates, default_address)
+    inside = outside
+    if outside is None:
+        inside = outside = _best(candidates)
+        reasons.append(f"{outside.name} serves both sides: no interface has a public address")
+        reasons += _left_out([each for each in candidates if each is not outside])
+    else:
+        inside, more = _inside(candidates, outside)
+        reasons += more
+    if not outside.is_public:
+        reasons.append(
+            f"{outside.address.ip} is not a public address: if a NAT router lies between here and "
+            "the provider, set host_outbound to the public address or name of that router"
+        )
+    return Detected(inside.setting, outside.setting, tuple(reasons))
+
+
+def _candidate(interface: Interface, default_address: str | None) -> _Candidate | None:
+    addresses = [each for each in interface.ipv4 if not (each.ip.is_loopback or each.ip.is_link_local)]
+    if not interface.is_up or not addresses:
+        return None
+    default = (each for each in addresses if str(each.ip) == default_address)
+    address = next(default, addresses[0])
+    return _Candidate(interface.name, address, address == interface.ipv4[0])
+
+
+def _best(candidates: list[_Candidate]) -> _Candidate:
+    return min(candidates, key=lambda each: each.kind)
+
+
+def _outside(
+    candidates: list[_Candidate], default_address: str | None
+) -> tuple[_Candidate | None, list[str]]:
+    for each in candidates:
+        if str(each.address.ip) == default_address:
+            return each, [f"{each.name} is the outside: the default route leaves by {default_address}"]
+    if default_address is None:
+        reasons = ["there is no default route"]
+    else:
+        reasons = [f"the default route leaves by {default_address}, which no interface that is up has"]
+    public = [each for each in candidates if each.is_public]
+    if not public:
+        return None, reasons
+    best = _best(public)
+    return best, [*reasons, f"{best.name} is the outside: {best.address.ip} is a public address"]
+
+
+def _inside(candidates: list[_Candidate], outside: _Candidate) -> tuple[_Candidate, list[str]]:
+    reasons = []
+    others = []
+    for each in candidates:
+        if each is outside or not each.is_private:
+            continue
+        if each.address.network.overlaps(outside.address.network):
+            reasons.append(f"{each.name} is left out: it is in the same network as {outside.name}")
+        else:
+            others.append(each)
+    if not others or (_best(others).kind and outside.is_private):
+        reasons.append(f"{outside.name} is the inside too: no other interface looks like a network of phones")
+        return outside, [*reasons, *_left_out(others)]
+    best = _best(others)
+    reasons.append(f"{best.name} is the inside: {best.address.ip} is a private address")
+    return best, [*reasons, *_left_out([each for each in others if each is not best])]
+
+
+def _left_out(candidates: list[_Candidate]) -> list[str]:
+    """Say of each why it was not chosen."""
+    return [
+        f"{each.name} is left out: by its name it is {SPECIAL[each.kind - 1][0]}"
+        if each.kind
+        else f"{each.name} ({each.address.ip}) is left out: one had to be chosen, if_inbound may name it"
+        for each in candidates
+    ]

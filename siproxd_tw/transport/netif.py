@@ -1,0 +1,158 @@
+# SPDX-License-Identifier: MIT
+"""The machine's network interfaces, read with getifaddrs(3) through ctypes.
+
+- Only the standard library: `socket` knows the names of interfaces, not their addresses.
+- Works where getifaddrs does: Linux (glibc, musl), the BSDs, macOS. The two layouts of
+  `struct sockaddr` differ in their first two bytes only, see `decode_sockaddr`.
+- An alias label (``eth0:1``) is an interface of its own, because getifaddrs reports it as one.
+- Nothing here waits for anything: no packet is sent, no name is resolved.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import socket
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from errno import EAFNOSUPPORT, ENOSYS
+from ipaddress import IPv4Interface, IPv6Interface
+
+__all__ = ["Interface", "decode_sockaddr", "default_route_address", "interfaces", "prefix_length"]
+
+BSD_LAYOUT = sys.platform != "linux"
+"""Whether a sockaddr starts with its own length in one byte and has a family of one byte."""
+
+DOCUMENTATION = ("198.51.100.1", "203.0.113.1", "192.0.2.1")
+"""Outside destinations that nobody has (RFC 5737); three: a lab may use one, a firewall refuse another."""
+
+_IFF_UP = 0x1  # the same number on every system
+_ADDRESS = {socket.AF_INET: slice(4, 8), socket.AF_INET6: slice(8, 24)}  # where it is in a sockaddr
+
+
+@dataclass(frozen=True, slots=True)
+class Interface:
+    """One network interface as it is at this moment."""
+
+    name: str
+    """As the system calls it, or an alias label."""
+    is_up: bool
+    """Whether an administrator has switched it on (IFF_UP); says nothing about the cable."""
+    addresses: tuple[IPv4Interface | IPv6Interface, ...] = ()
+    """In the order of the system: the first one of a family is its primary address."""
+
+    @property
+    def ipv4(self) -> tuple[IPv4Interface, ...]:
+        """The IPv4 ones of `addresses`."""
+        return tuple(each for each in self.addresses if isinstance(each, IPv4Interface))
+
+
+class _IfAddrs(ctypes.Structure):
+    """The head of struct ifaddrs; what follows differs from system to system and is not needed."""
+
+
+_IfAddrs._fields_ = [
+    ("next", ctypes.POINTER(_IfAddrs)),
+    ("name", ctypes.c_char_p),
+    ("flags", ctypes.c_uint),
+    ("address", ctypes.c_void_p),
+    ("netmask", ctypes.c_void_p),
+]
+
+
+def interfaces() -> list[Interface]:
+    """Return all interfaces of this machine, in the order of the system.
+
+    Raises OSError with a sentence when they cannot be read.
+    """
+    libc = ctypes.CDLL(None, use_errno=True)
+    if not hasattr(libc, "getifaddrs"):
+        raise OSError(ENOSYS, "cannot list the network interfaces: this system has no getifaddrs()")
+    first = ctypes.POINTER(_IfAddrs)()
+    if libc.getifaddrs(ctypes.byref(first)) != 0:
+        raise _failure(ctypes.get_errno())
+    try:
+        return _collect(_entries(first))
+    finally:
+        libc.freeifaddrs(first)
+
+
+def _failure(number: int) -> OSError:
+    # A service manager may have taken the netlink sockets from us, from which glibc and musl read the list.
+    hint = " (RestrictAddressFamilies must allow AF_NETLINK)" if number == EAFNOSUPPORT else ""
+    return OSError(number, f"cannot list the network interfaces: {os.strerror(number)}{hint}")
+
+
+_Entry = tuple[str, bool, IPv4Interface | IPv6Interface | None]
+
+
+def _entries(first: ctypes._Pointer[_IfAddrs]) -> Iterator[_Entry]:
+    """Walk the linked list: one entry for each address, and for each interface without an address."""
+    at = first
+    while at:
+        entry = at.contents
+        yield os.fsdecode(entry.name), bool(entry.flags & _IFF_UP), _address(entry.address, entry.netmask)
+        at = entry.next
+
+
+def _collect(entries: Iterable[_Entry]) -> list[Interface]:
+    """Put the entries of one name together."""
+    up: dict[str, bool] = {}
+    addresses: dict[str, list[IPv4Interface | IPv6Interface]] = {}
+    for name, is_up, address in entries:
+        up[name] = is_up
+        addresses.setdefault(name, [])
+        if address is not None:
+            addresses[name].append(address)
+    return [Interface(name, is_up, tuple(addresses[name])) for name, is_up in up.items()]
+
+
+def _address(address: int | None, netmask: int | None) -> IPv4Interface | IPv6Interface | None:
+    """Return the address at these two pointers, None if it is not an IP one."""
+    found = decode_sockaddr(address) if address else None
+    if found is None:
+        return None
+    family, packed = found
+    mask = decode_sockaddr(netmask, family) if netmask else None
+    bits = prefix_length(mask[1]) if mask else 8 * len(packed)
+    return IPv4Interface((packed, bits)) if family == socket.AF_INET else IPv6Interface((packed, bits))
+
+
+def decode_sockaddr(pointer: int, family: int = 0, bsd: bool = BSD_LAYOUT) -> tuple[int, bytes] | None:
+    """Return the family and the packed IP address of the sockaddr at `pointer`; None for other families.
+
+    With `family` given, that of the sockaddr is not looked at: on the BSDs a netmask comes with
+    trailing zero bytes cut off, as its length says, and often without a family.
+    """
+    head = ctypes.string_at(pointer, 2)
+    if not family:
+        family = head[1] if bsd else int.from_bytes(head, sys.byteorder)
+    where = _ADDRESS.get(family)  # type: ignore[call-overload]
+    if where is None:
+        return None
+    length = min(head[0], where.stop) if bsd else where.stop
+    return family, ctypes.string_at(pointer, length)[where].ljust(where.stop - where.start, b"\0")
+
+
+def prefix_length(mask: bytes) -> int:
+    """Count the leading one bits of a netmask; what follows its first zero is ignored."""
+    bits = 8 * len(mask)
+    inverse = int.from_bytes(mask, "big") ^ ((1 << bits) - 1)
+    return bits - inverse.bit_length()
+
+
+def default_route_address(destinations: Sequence[str] = DOCUMENTATION) -> str | None:
+    """Return the local IPv4 address from which the kernel would send to the outside, None without a route.
+
+    connect() of a UDP socket asks the routing table and sends nothing.
+    """
+    for destination in destinations:
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as asked:
+            try:
+                asked.connect((destination, 5060))
+            except OSError:  # no route, or one that says "prohibited"
+                continue
+            host: str = asked.getsockname()[0]
+            return host
+    return None

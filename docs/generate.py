@@ -1,0 +1,122 @@
+# SPDX-License-Identifier: MIT
+"""Writes the pages of this folder that come from the program's own tables.
+
+``python docs/generate.py`` writes them. Each page is a function in `PAGES`; a test compares every
+page with what its function returns.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from siproxd_tw.config.directives import ALIASES, LATER, LATER_AND_DANGEROUS, SECTIONS
+from siproxd_tw.config.reader import candidates
+from siproxd_tw.config.schema import Directive, Kind
+
+HERE = Path(__file__).resolve().parent
+
+CONFIGURATION = """\
+# The configuration file
+
+<!-- Written by docs/generate.py from the directive table; edit siproxd_tw/config/*_directives.py. -->
+
+siproxd_tw reads the configuration file of siproxd as it is. A small one that works is
+[examples/siproxd.conf](../examples/siproxd.conf).
+
+    twistd -n siproxd --config FILE            # start with it
+    twistd -n siproxd --config FILE --check    # show every problem, and what is in effect
+
+Without `--config` the first of these that exists is read:
+
+{candidates}
+
+## How it is written
+
+- One `KEY = VALUE` on a line. Blanks and tabs around both do not count, upper and lower case do.
+- Everything behind a `#` is a comment. No value can have a `#` in it, and quotes are ordinary characters.
+- Whole numbers are decimal, hexadecimal with `0x` in front, or octal with a leading `0`: `010` is 8.
+- Text behind a number, as in `300s`, is a warning, and the number counts.
+- A directive that is set twice: the last one counts. A directive that is marked *repeated* adds a value each time.
+- Networks are written `ADDRESS/LENGTH`, with commas between them: `192.168.0.0/16, 2001:db8::/32`.
+  An address with host bits, `192.168.1.8/24`, means its network. Host names are not looked up here.
+- The file is UTF-8; other bytes survive in paths and texts. Lines end in LF or CRLF and may have any length.
+
+## What is said about it
+
+Each problem is one line, `FILE:LINE: what is wrong, what is expected, did you mean`. An *error* is a value that
+does not count; what was in effect before stays. An access list with a wrong entry is different: its other entries
+count, and it admits nobody else. A *warning* is something that is probably not what was meant, such as an unknown
+key. A *notice* is worth knowing. `--check` ends with status 1 when there is an error.
+
+siproxd takes a keyword anywhere in a line, also in a value, so that `registration_file = /home/user/regs` sets
+`user` there. Here a key is exactly what stands left of the first `=`.
+
+## Directives
+"""
+
+ALIASES_TEXT = """
+## Spellings of other programs
+
+OPNsense writes some keys that siproxd never knew. They are read as what is meant, with a notice.
+
+| key | is read as |
+|---|---|
+"""
+
+
+def configuration() -> str:
+    """Return configuration.md."""
+    paths = "\n".join(f"{number}. `{path}`" for number, path in enumerate(candidates("~"), 1))
+    lines = [CONFIGURATION.format(candidates=paths)]
+    for section, directives in SECTIONS.items():
+        lines.append(f"### {section}\n")
+        for directive in directives:
+            lines += _described(directive)
+    aliases = "".join(f"| `{alias}` | `{name}` |\n" for alias, name in ALIASES.items())
+    return "\n".join(lines).rstrip() + "\n" + ALIASES_TEXT + aliases
+
+
+def _described(directive: Directive) -> Iterator[str]:
+    yield f"#### `{directive.name}`\n"
+    yield f"*{'; '.join(_facts(directive))}*\n"
+    yield f"{directive.meaning}\n"
+    if directive.name in LATER_AND_DANGEROUS:
+        yield f"**Not there yet:** it is accepted, with a warning. {_sentence(LATER_AND_DANGEROUS[directive.name])}\n"
+    elif directive.name in LATER:
+        yield "**Not there yet:** it is accepted, with a notice.\n"
+    if directive.compatibility:
+        yield f"Compatibility: {directive.compatibility}\n"
+
+
+def _facts(directive: Directive) -> Iterator[str]:
+    """Say what stands in the columns of the table."""
+    match directive.kind:
+        case Kind.INTEGER | Kind.PORT | Kind.DSCP:
+            yield f"{directive.kind.value} from {directive.low} to {directive.high}"
+        case Kind.CHOICE:
+            yield directive.expected
+        case _:
+            yield directive.kind.value
+    if directive.unit:
+        yield f"unit {directive.unit}"
+    if directive.repeated:
+        yield "repeated"
+    else:
+        yield f"default {directive.default}" if directive.default else "not set by default"
+    partners = [f"`{name}`" for name in directive.group if name != directive.name]
+    if partners:
+        yield f"goes with {' and '.join(partners)}"
+    yield f"since {directive.since}"
+
+
+def _sentence(text: str) -> str:
+    return text[0].upper() + text[1:] + "."
+
+
+PAGES: dict[str, Callable[[], str]] = {"configuration.md": configuration}
+
+
+if __name__ == "__main__":
+    for name, page in PAGES.items():
+        (HERE / name).write_text(page(), encoding="utf-8")

@@ -1,0 +1,278 @@
+# SPDX-License-Identifier: MIT
+"""The directives of siproxd.conf for signalling and for the process, in the sections of the manual page."""
+
+from __future__ import annotations
+
+from siproxd_tw.config.schema import Directive, Kind
+
+__all__ = ["CORE"]
+
+_MASKS = ("mask_host", "masked_host")
+_DOMAINS = ("outbound_domain_name", "outbound_domain_host", "outbound_domain_port")
+_BY_POSITION = (
+    "A different number of each is an error, and then none counts; siproxd says so at each message instead."
+)
+
+CORE: dict[str, tuple[Directive, ...]] = {
+    "Networks": (
+        Directive(
+            "if_inbound",
+            Kind.INTERFACE,
+            "The interface of the inside network, where the phones are. Its first IPv4 address is the one "
+            "that phones register at. It may be the same as `if_outbound` on a machine with one interface.",
+        ),
+        Directive(
+            "if_outbound",
+            Kind.INTERFACE,
+            "The interface of the outside network, where the provider is. Its address may change at any "
+            "time.",
+        ),
+        Directive(
+            "host_outbound",
+            Kind.HOST,
+            "The address, or the name of it, to present to the outside in place of the address of "
+            "`if_outbound`: the public address of a router in front of this machine. Sockets are bound to "
+            "the address of the interface all the same.",
+        ),
+        Directive(
+            "inside_networks",
+            Kind.NETWORKS,
+            "More networks whose members count as inside, in addition to the network of `if_inbound`: those "
+            "that are reached through a router. Needed on a machine with one interface, where the interface "
+            "that a message comes in on does not tell the sides apart.",
+            compatibility="New; siproxd would report an unknown keyword and go on.",
+        ),
+    ),
+    "SIP": (
+        Directive(
+            "sip_listen_port",
+            Kind.PORT,
+            "The port for SIP on both sides, and the source port of what is sent.",
+            default="5060",
+            low=1,
+            high=65535,
+        ),
+        Directive(
+            "sip_dscp",
+            Kind.DSCP,
+            "The DSCP that SIP packets are sent with (RFC 2474), such as 26; 0 leaves it to the system.",
+            default="0",
+            high=63,
+        ),
+        Directive(
+            "ua_string",
+            Kind.STRING,
+            "The User-Agent header of every message that goes outside, requests and responses. "
+            "The Server header is left alone.",
+        ),
+        Directive(
+            "use_rport",
+            Kind.INTEGER,
+            "Whether to ask for `rport` (RFC 3581) in our own Via: 0 never, 1 in messages sent inside, "
+            "2 in messages sent outside, 3 in both.",
+            default="0",
+            high=3,
+            synonyms={"Option1": "0", "Option2": "1", "Option3": "2", "Option4": "3"},
+            compatibility="Option1 to Option4, which OPNsense may write, mean 0 to 3; siproxd refuses them.",
+        ),
+        Directive(
+            "obscure_loops",
+            Kind.BOOLEAN,
+            "Whether the outside sees another Call-ID than the inside, for providers that take the two legs "
+            "of a call that comes back for a loop.",
+            default="0",
+        ),
+    ),
+    "Registrations": (
+        Directive(
+            "registration_file",
+            Kind.PATH,
+            "The file in which registrations survive a restart. Without one they are forgotten.",
+        ),
+        Directive(
+            "autosave_registrations",
+            Kind.INTEGER,
+            "How often `registration_file` is written; 0 means only at the end.",
+            default="0",
+            unit="s",
+        ),
+        Directive(
+            "default_expires",
+            Kind.INTEGER,
+            "How long a registration is valid when the phone does not say.",
+            default="3600",
+            unit="s",
+            low=1,
+        ),
+        Directive(
+            "mask_host",
+            Kind.STRING,
+            "For phones that register here, at this machine, and use its address as their domain: when the "
+            "domain of a registration is the n-th `mask_host`, the n-th `masked_host` takes its place "
+            "outside.",
+            repeated=True,
+            group=_MASKS,
+            compatibility=_BY_POSITION,
+        ),
+        Directive(
+            "masked_host",
+            Kind.STRING,
+            "The domain that is shown outside in place of the `mask_host` with the same number.",
+            repeated=True,
+            group=_MASKS,
+            compatibility=_BY_POSITION,
+        ),
+    ),
+    "Access": (
+        Directive(
+            "hosts_allow_reg",
+            Kind.NETWORKS,
+            "The networks that may register; they may use SIP too. Without it nobody is excluded.",
+            compatibility="An entry that is no network is an error and admits nobody. In siproxd it ends "
+            "the list, and a length that is no number admits everybody.",
+        ),
+        Directive(
+            "hosts_allow_sip",
+            Kind.NETWORKS,
+            "The networks that may send anything but a registration. Without it nobody is excluded.",
+            compatibility="As `hosts_allow_reg`.",
+        ),
+        Directive(
+            "hosts_deny_sip",
+            Kind.NETWORKS,
+            "The networks whose packets are dropped without an answer; it wins over both lists of those "
+            "allowed.",
+            compatibility="As `hosts_allow_reg`; the entries behind a wrong one still deny.",
+        ),
+    ),
+    "Authentication": (
+        Directive(
+            "proxy_auth_realm",
+            Kind.STRING,
+            "The realm of digest authentication (RFC 7616) for registrations at this machine. Without it "
+            "there is none. Registrations that are passed on are the business of the registrar they go to.",
+        ),
+        Directive(
+            "proxy_auth_passwd",
+            Kind.STRING,
+            "One password for all users. Prefer `proxy_auth_pwfile`, which wins.",
+            secret=True,
+        ),
+        Directive(
+            "proxy_auth_pwfile",
+            Kind.PATH,
+            "A file with a user name and a password on each line.",
+        ),
+    ),
+    "Routing": (
+        Directive(
+            "outbound_proxy_host",
+            Kind.HOST,
+            "The next hop of everything that goes outside, unless an `outbound_domain_name` applies.",
+        ),
+        Directive(
+            "outbound_proxy_port",
+            Kind.PORT,
+            "The port of `outbound_proxy_host`; 0 means 5060.",
+            default="5060",
+            high=65535,
+        ),
+        Directive(
+            "outbound_domain_name",
+            Kind.HOST,
+            "A domain with a next hop of its own: calls whose From header has the n-th of these domains go "
+            "to the n-th `outbound_domain_host` and `outbound_domain_port`.",
+            repeated=True,
+            group=_DOMAINS,
+            compatibility=_BY_POSITION,
+        ),
+        Directive(
+            "outbound_domain_host",
+            Kind.HOST,
+            "The next hop of the `outbound_domain_name` with the same number.",
+            repeated=True,
+            group=_DOMAINS,
+            compatibility=_BY_POSITION,
+        ),
+        Directive(
+            "outbound_domain_port",
+            Kind.PORT,
+            "The port of the `outbound_domain_host` with the same number; 0 means 5060.",
+            high=65535,
+            repeated=True,
+            group=_DOMAINS,
+            compatibility=_BY_POSITION,
+        ),
+    ),
+    "SIP over TCP": (
+        Directive(
+            "tcp_timeout",
+            Kind.INTEGER,
+            "How long a connection may be idle before it is closed.",
+            default="300",
+            unit="s",
+            low=1,
+            reason="0 would close each connection at once",
+            compatibility="siproxd takes 0 and closes each connection within 5 s.",
+        ),
+        Directive(
+            "tcp_connect_timeout",
+            Kind.INTEGER,
+            "How long to wait for a connection to be made.",
+            default="500",
+            unit="ms",
+            low=1,
+            compatibility="siproxd handles no other message while it waits.",
+        ),
+        Directive(
+            "tcp_keepalive",
+            Kind.INTEGER,
+            "How often to send CRLF on an idle connection (RFC 5626); 0 means never.",
+            default="0",
+            unit="s",
+            compatibility="In siproxd 0 sends one every 5 s, against its manual.",
+        ),
+    ),
+    "Process": (
+        Directive("daemonize", Kind.BOOLEAN, "Whether to go into the background.", default="0"),
+        Directive("user", Kind.STRING, "The user to become after the start as root."),
+        Directive("chrootjail", Kind.PATH, "The folder to lock the process into after the start as root."),
+        Directive("pid_file", Kind.PATH, "The file to write the process number to."),
+        Directive(
+            "thread_stack_size",
+            Kind.INTEGER,
+            "Accepted without effect: media needs no thread here.",
+            default="0",
+            unit="kB",
+            ignored=True,
+        ),
+    ),
+    "Log": (
+        Directive(
+            "silence_log",
+            Kind.INTEGER,
+            "What is logged: 0 everything, 1 information and above, 2 warnings and errors, 3 errors, 4 "
+            "nothing.",
+            default="1",
+            high=4,
+        ),
+        Directive(
+            "debug_level",
+            Kind.INTEGER,
+            "Which debug messages are written, the sum of: 0x1 details, 0x2 network, 0x4 SIP, 0x8 "
+            "registrations, 0x10 what fits nowhere else, 0x20 proxy, 0x40 names, 0x80 packets, 0x100 "
+            "configuration, 0x200 media, 0x400 access lists, 0x800 authentication, 0x1000 plug-ins, 0x2000 "
+            "details of media; -1 is everything.",
+            default="0",
+            low=-1,
+            high=2**32 - 1,
+        ),
+        Directive(
+            "debug_port",
+            Kind.PORT,
+            "The TCP port at which the log can be watched; 0 means none.",
+            default="0",
+            high=65535,
+        ),
+    ),
+}

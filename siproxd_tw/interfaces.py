@@ -89,7 +89,7 @@ class ITransport(Interface):
 
 
 class Refused(Exception):
-    """A request is not served: knows what to answer.
+    """A request goes no further: knows what to answer.
 
     `status` None means silence: the sender is to learn nothing (access lists).
     """

@@ -10,6 +10,7 @@ Paths to peers ("flows") pass through as opaque values.
 
 from __future__ import annotations
 
+import hashlib
 import heapq
 from collections import deque
 from dataclasses import dataclass
@@ -40,6 +41,7 @@ __all__ = [
     "StrayResponse",
     "TransactionFailed",
     "TransactionLayer",
+    "local_tag",
 ]
 
 MAGIC_COOKIE = b"z9hG4bK"
@@ -370,3 +372,13 @@ class TransactionLayer:
 
 def _why(happened: Input) -> str:
     return "timeout" if happened is Input.TIMEOUT else "transport"
+
+
+def local_tag(request: Request, secret: bytes) -> bytes:
+    """Return the To tag that our own answers to `request` carry.
+
+    It is the same for every retransmission and for the ACK, so that a refusal without
+    a transaction is consistent (RFC 3261 8.2.7).
+    """
+    seed = request.call_id + b"\0" + request.from_tag + b"\0" + (request.top_via.branch or b"")
+    return hashlib.blake2b(seed, digest_size=8, key=secret).hexdigest().encode()

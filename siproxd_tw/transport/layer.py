@@ -8,10 +8,9 @@ into the transaction user, send what is to be sent, arm one timer.
 
 from __future__ import annotations
 
-import hashlib
 import re
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
@@ -32,7 +31,7 @@ from siproxd_tw.interfaces import (
 from siproxd_tw.sip.grammar import ParseError
 from siproxd_tw.sip.message import Message, Request, Response, response_to
 from siproxd_tw.sip.parser import parse
-from siproxd_tw.sip.transactionlayer import ClientTransaction, ServerTransaction, TransactionLayer
+from siproxd_tw.sip.transactionlayer import ClientTransaction, ServerTransaction, TransactionLayer, local_tag
 
 __all__ = ["SHORTEST_MESSAGE", "SignallingLayer", "reply_address"]
 
@@ -120,6 +119,8 @@ class SignallingLayer:
 
     def _begin(self, request: Request, flow: Flow, now: float) -> None:
         assert self._user is not None
+        if request.method == "ACK" and request.to_tag == local_tag(request, self._secret):
+            return  # acknowledges an answer that was given without a transaction
         reply = Flow(flow.transport, note_source(request, flow.remote), flow.side)
         try:
             self._user.screen(request, flow)
@@ -148,14 +149,10 @@ class SignallingLayer:
         assert refusal.status is not None
         phrase = refusal.phrase.encode() or None
         response = response_to(
-            request, refusal.status, phrase, to_tag=self._tag(request), headers=refusal.headers
+            request, refusal.status, phrase, to_tag=local_tag(request, self._secret), headers=refusal.headers
         )
         self._counters[f"answered: {refusal.status}"] += 1
         reply.transport.send(bytes(response), reply.remote)
-
-    def _tag(self, request: Request) -> bytes:
-        seed = request.call_id + b"\0" + request.from_tag + b"\0" + (request.top_via.branch or b"")
-        return hashlib.blake2b(seed, digest_size=8, key=self._secret).hexdigest().encode()
 
     def _count_drop(self, why: str, flow: Flow) -> None:
         self._counters[f"refused: {why}"] += 1
@@ -240,9 +237,6 @@ class SignallingLayer:
 
     def status(self) -> Mapping[str, object]:
         return {"transactions": len(self._transactions), **dict(sorted(self._counters.items()))}
-
-
-Received = Callable[[bytes, ITransport, Address], None]
 
 
 def note_source(request: Request, remote: Address) -> Address:

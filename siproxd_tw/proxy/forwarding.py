@@ -1,0 +1,136 @@
+# SPDX-License-Identifier: MIT
+"""RFC 3261 section 16.6, the steps that only concern the message itself: pure functions.
+
+Each edits the copy that it is given and names the step as the reason.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+
+from siproxd_tw.interfaces import Side
+from siproxd_tw.sip.message import Message, Request
+from siproxd_tw.sip.uri import SIPURI, host_port
+
+__all__ = [
+    "MAX_FORWARDS",
+    "add_record_route",
+    "add_via",
+    "append_record_route",
+    "branch_for",
+    "count_down",
+    "hops_left",
+    "is_loop",
+    "remove_record_routes",
+    "set_user_agent",
+]
+
+#: What a request without a usable Max-Forwards starts with (RFC 3261 8.1.1.6).
+MAX_FORWARDS = 70
+
+MAGIC_COOKIE = b"z9hG4bK"
+_DIGEST = 8  # bytes: 16 hex digits for each half of a branch keep the Via short
+
+
+def hops_left(request: Request) -> int:
+    """Return Max-Forwards; 70 if it is absent or not in 0..255, as siproxd takes it."""
+    value = request.max_forwards
+    return MAX_FORWARDS if value is None or not 0 <= value <= 255 else value
+
+
+def count_down(request: Request) -> None:
+    """Take one off Max-Forwards, or start at 70 (16.6 step 3)."""
+    field = request.first(b"max-forwards")
+    if field is None:
+        request.insert(b"Max-Forwards: %d" % MAX_FORWARDS, "Max-Forwards (16.6 step 3)", after=b"via")
+    else:
+        request.replace_value(field, b"%d" % (hops_left(request) - 1), "Max-Forwards (16.6 step 3)")
+
+
+def branch_for(request: Request, side: Side, key: bytes, attempt: int = 0) -> bytes:
+    """Return the branch of our Via on `request`, which came in from `side` (16.6 step 8).
+
+    Its first half tells transactions apart and is the same for a retransmission; the
+    second half is what a loop would reproduce.
+    """
+    via = request.top_via
+    seed = b"%s|%s|%s|%d" % (via.branch or b"", via.host.encode(), b"%d" % (via.port or 0), attempt)
+    unique = hashlib.blake2b(seed + _request_seed(request, side), digest_size=_DIGEST, key=key)
+    return MAGIC_COOKIE + unique.hexdigest().encode() + b"." + _loop_part(request, side, key)
+
+
+def is_loop(request: Request, side: Side, key: bytes, is_own: Callable[[str, int | None], bool]) -> bool:
+    """Return whether `request` has been here before, unchanged (16.3 step 4).
+
+    A request that comes back with another Request-URI or from another side is a
+    spiral and goes on.
+    """
+    ours = [via.branch for via in request.vias() if via.branch and is_own(via.host, via.port)]
+    return bool(ours) and any(branch.endswith(b"." + _loop_part(request, side, key)) for branch in ours)
+
+
+def _loop_part(request: Request, side: Side, key: bytes) -> bytes:
+    return hashlib.blake2b(_request_seed(request, side), digest_size=_DIGEST, key=key).hexdigest().encode()
+
+
+def _request_seed(request: Request, side: Side) -> bytes:
+    """Everything that decides where the request goes, as it was received."""
+    parts = [side.value.encode(), request.uri_text, request.from_tag, request.to_tag, request.call_id]
+    parts.append(b"%d" % request.cseq.number)
+    for name in (b"proxy-require", b"proxy-authorization", b"route"):
+        parts += [field.value for field in request.all(name)]
+    return b"\0".join(parts)
+
+
+def add_via(request: Request, host: str, port: int, branch: bytes, *, transport: str, rport: bool) -> None:
+    """Put our Via on top (16.6 step 8)."""
+    line = b"Via: SIP/2.0/%s %s;branch=%s" % (transport.encode(), host_port(host, port), branch)
+    request.insert(line + (b";rport" if rport else b""), "Via (16.6 step 8)", before=b"via")
+
+
+def _route_line(host: str, port: int) -> bytes:
+    return b"Record-Route: <sip:siproxd@%s;lr>" % host_port(host, port)
+
+
+def add_record_route(request: Request, host: str, port: int) -> None:
+    """Put our Record-Route first (16.6 step 4)."""
+    line, reason = _route_line(host, port), "Record-Route (16.6 step 4)"
+    if request.first(b"record-route") is not None:
+        request.insert(line, reason, before=b"record-route")
+    else:
+        request.insert(line, reason, after=b"via")
+
+
+def append_record_route(response: Message, host: str, port: int) -> None:
+    """Put our Record-Route last in a response to a phone's request.
+
+    Outside we are not in the route set, since the phone's masqueraded Contact leads to
+    us anyhow. The phone reverses the list (12.1.2), so that its next request comes here first.
+    """
+    line, reason = _route_line(host, port), "Record-Route for the phone"
+    if response.first(b"record-route") is not None:
+        response.insert(line, reason, after=b"record-route")
+    else:
+        response.insert(line, reason, after=b"via")
+
+
+def remove_record_routes(message: Message, is_mine: Callable[[SIPURI], bool]) -> None:
+    """Take our own Record-Routes out of what goes outside."""
+    while True:
+        for element in message.record_routes():
+            if isinstance(element.uri, SIPURI) and is_mine(element.uri):
+                message.remove_element(element, "our Record-Route stays inside")
+                break
+        else:
+            return
+
+
+def set_user_agent(message: Message, text: str) -> None:
+    """Say `text` as the User-Agent; `ua_string` of siproxd, which adds it when it is missing."""
+    value = text.encode()
+    field = message.first(b"user-agent")
+    if field is None:
+        message.insert(b"User-Agent: " + value, "ua_string")
+    elif field.value != value:
+        message.replace_value(field, value, "ua_string")

@@ -1,0 +1,123 @@
+# SPDX-License-Identifier: MIT
+"""Which session descriptions are offers and which are answers (RFC 3264, RFC 6337).
+
+Not the method decides but the exchange: a description in a request is an offer, the
+one in its response the answer; a response to a request without one makes the offer
+itself, and the ACK or PRACK answers it. What the descriptions say is the relay's matter.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from twisted.logger import Logger
+
+from siproxd_tw.interfaces import Exchange, IMediaRelay, MediaUnavailable, Refused, Side
+from siproxd_tw.proxy.context import ResponseContext
+from siproxd_tw.sip.message import Message, Request, Response
+
+__all__ = ["OfferAnswer"]
+
+Key = tuple[bytes, bytes, bytes, int]
+
+#: Offers in responses that wait for their ACK at most; a flood must not grow memory.
+MOST_WAITING = 10_000
+
+
+class OfferAnswer:
+    """Carries offers and answers to the media relay, and their edits back into the messages."""
+
+    _log = Logger()
+
+    def __init__(self, relay: IMediaRelay) -> None:
+        self._relay = relay
+        self._waiting: dict[Key, Exchange] = {}
+
+    async def request_forwarded(self, request: Request, context: ResponseContext) -> None:
+        """Carry the description of `request`, the copy about to be sent.
+
+        Raises Refused(503) when the media cannot be relayed.
+        """
+        if not _has_description(request):
+            return
+        if request.method == "PRACK" and await self._answered_in_request(request, request.cseq.number):
+            return
+        exchange = Exchange(
+            request.call_id, request.from_tag, request.to_tag, context.flow.side, context.side, context.branch
+        )
+        try:
+            request.edit_body(await self._relay.offer(exchange, request.body))
+        except MediaUnavailable as why:
+            self._log.warn(
+                "call {call_id} refused: {why}", call_id=request.call_id.decode("utf-8", "replace"), why=why
+            )
+            raise Refused(503, "no media", headers=(b"Retry-After: 10",)) from why
+        context.offer = exchange
+        context.offered_by_request = True
+
+    async def ack_forwarded(self, ack: Request) -> None:
+        """Carry the answer in the ACK for a 2xx that made the offer."""
+        if _has_description(ack):
+            await self._answered_in_request(ack, ack.cseq.number)
+
+    async def _answered_in_request(self, request: Request, cseq: int) -> bool:
+        """Whether `request` answers an offer that a response made; then it is carried."""
+        if request.method == "PRACK":
+            cseq = _cseq_of_rack(request.value(b"rack"))
+        key = (request.call_id, request.from_tag, request.to_tag, cseq)
+        exchange = self._waiting.pop(key, None)
+        if exchange is None:
+            return False
+        request.edit_body(await self._relay.answer(exchange.reply, request.body))
+        return True
+
+    async def response_forwarded(self, response: Response, context: ResponseContext) -> None:
+        """Carry the description of `response`, about to be sent back."""
+        if response.status >= 300 or not _has_description(response):
+            return
+        offer = context.offer
+        if offer is not None and context.offered_by_request:
+            exchange = replace(offer, receiver=response.to_tag).reply
+            response.edit_body(await self._relay.answer(exchange, response.body))
+            return
+        await self._offered_in_response(response, context)
+
+    async def _offered_in_response(self, response: Response, context: ResponseContext) -> None:
+        call_id, caller, callee = response.call_id, response.from_tag, response.to_tag
+        exchange = Exchange(call_id, callee, caller, context.side, context.flow.side, context.branch)
+        try:
+            response.edit_body(await self._relay.offer(exchange, response.body))
+        except MediaUnavailable as why:
+            # The 2xx is on its way to the caller already and cannot be refused any more.
+            self._log.warn("no media for call {call_id}: {why}", call_id=call_id.decode("utf-8", "replace"), why=why)
+            return
+        context.offer = exchange
+        if len(self._waiting) >= MOST_WAITING:
+            del self._waiting[next(iter(self._waiting))]
+        self._waiting[call_id, caller, callee, response.cseq.number] = exchange
+
+    async def ended(self, context: ResponseContext, status: int) -> None:
+        """Note the final outcome of a request: a failed offer is withdrawn, a BYE ends the media."""
+        if context.method == "BYE" and status not in (401, 407):
+            await self.hung_up(context.request, context.flow.side, context.side)
+        elif context.offer is not None and status >= 300:
+            await self._relay.withdraw(context.offer)
+            context.offer = None
+
+    async def hung_up(self, bye: Request, side: Side, other: Side) -> None:
+        """Free the media between the two parties of a dialog."""
+        await self._relay.delete(Exchange(bye.call_id, bye.from_tag, bye.to_tag, side, other, b""))
+
+
+def _has_description(message: Message) -> bool:
+    return (
+        bool(message.body)
+        and message.content_type == b"application/sdp"
+        and message.first(b"content-encoding") is None
+    )
+
+
+def _cseq_of_rack(value: bytes | None) -> int:
+    """Return the CSeq number in ``RAck: response-num CSeq-num Method`` (RFC 3262 7.2); -1 if there is none."""
+    words = (value or b"").split()
+    return int(words[1]) if len(words) == 3 and words[1].isdigit() else -1

@@ -1,0 +1,168 @@
+# SPDX-License-Identifier: MIT
+"""``twistd siproxd``: the command line, and the one place that imports the reactor.
+
+Whatever is wrong with the command line, the file, an interface or a port is one clear
+line and exit status 1, never a traceback.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+from dataclasses import replace
+from typing import Any
+
+from twisted.application.service import IService, MultiService
+from twisted.internet.defer import Deferred
+from twisted.logger import Logger
+from twisted.python.usage import Options as UsageOptions
+from twisted.python.usage import UsageError
+
+from siproxd_tw.config.reader import Reading, candidates, load
+from siproxd_tw.config.settings import Config, NetworkConfig
+from siproxd_tw.interfaces import Side
+from siproxd_tw.service import Siproxd
+from siproxd_tw.transport.addresses import GatewayAddresses
+from siproxd_tw.transport.detect import detect
+from siproxd_tw.transport.netif import default_route_address, interfaces
+from siproxd_tw.transport.ports import CannotListen
+from siproxd_tw.transport.resolver import SystemResolver
+
+__all__ = ["Options", "makeService"]
+
+_log = Logger()
+
+
+class Options(UsageOptions):
+    """The options of ``twistd siproxd``."""
+
+    synopsis = "[options]"
+    longdesc = (
+        "SIP masquerading proxy and RTP relay. Without a configuration file it finds out by itself "
+        "which interface is inside and which is outside."
+    )
+    optParameters = [["config", "c", None, "the siproxd.conf to use"]]
+    optFlags = [
+        ["check", None, "print the effective configuration and every problem, and exit with 0 or 1"],
+        ["detect", None, "do not look for a siproxd.conf in the usual places"],
+    ]
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.reading = Reading("", Config(), (), {})
+
+    def postOptions(self) -> None:
+        """Read the configuration; with --check print it and exit."""
+        path = self["config"] or self._found()
+        if path:
+            self.reading = load(path)
+        if self["check"]:
+            raise SystemExit(self._check())
+        if self.reading.errors:
+            raise UsageError("\n".join(str(problem) for problem in self.reading.errors))
+
+    def _found(self) -> str | None:
+        """Return the first configuration file in the places where siproxd looks."""
+        if self["detect"]:
+            return None
+        return next((path for path in candidates(os.path.expanduser("~")) if os.path.exists(path)), None)
+
+    def _check(self) -> int:
+        """Print what `reading` has found and return the exit status."""
+        stdout = sys.stdout
+        if hasattr(stdout, "reconfigure"):
+            stdout.reconfigure(errors="surrogateescape")
+        if self.reading.filename:
+            print(self.reading.effective, end="")
+        else:
+            print("no configuration file: the interfaces would be detected")
+        for problem in self.reading.problems:
+            print(problem, file=sys.stderr)
+        return 1 if self.reading.errors else 0
+
+
+def makeService(options: Options) -> IService:
+    """Build the service of ``twistd siproxd``."""
+    from twisted.internet import reactor  # noqa: TID251
+    from twisted.internet.threads import deferToThread
+
+    config = _with_interfaces(options.reading)
+    clock: Any = reactor
+    addresses = GatewayAddresses(config.network, clock)
+    resolver = SystemResolver(clock.nameResolver, clock)
+    siproxd = Siproxd(config, reactor=clock, addresses=addresses, resolver=resolver, in_thread=deferToThread)
+    assembly = _Assembly(clock, addresses, siproxd, options.reading)
+    siproxd.setServiceParent(assembly)
+    return assembly
+
+
+def _with_interfaces(reading: Reading) -> Config:
+    """Return the configuration with both interfaces named, detecting what the file leaves open."""
+    config = reading.config
+    network = config.network
+    if network.inside and network.outside:
+        return config
+    if reading.filename and (network.inside or network.outside):
+        missing = "if_inbound" if network.outside else "if_outbound"
+        raise SystemExit(f"{reading.filename}: {missing} is missing, expected the name of an interface")
+    try:
+        found = detect(interfaces(), default_route_address())
+    except (ValueError, OSError) as error:
+        raise SystemExit(f"siproxd: {error}") from None
+    for reason in found.reasons:
+        _log.info("{reason}", reason=reason)
+    return replace(config, network=_named(network, found.inside, found.outside))
+
+
+def _named(network: NetworkConfig, inside: str, outside: str) -> NetworkConfig:
+    return replace(network, inside=inside, outside=outside)
+
+
+class _Assembly(MultiService):
+    """The proxy with what the process needs around it: addresses, signals, words for the administrator."""
+
+    def __init__(self, reactor: Any, addresses: GatewayAddresses, siproxd: Siproxd, reading: Reading) -> None:
+        super().__init__()
+        self._reactor = reactor
+        self._addresses = addresses
+        self._siproxd = siproxd
+        self._reading = reading
+
+    def startService(self) -> None:
+        """Start everything, or end the process with one line that says why not."""
+        for problem in self._reading.problems:
+            (_log.info if problem.severity == "notice" else _log.warn)("{problem}", problem=str(problem))
+        self._addresses.start()
+        try:
+            super().startService()
+        except CannotListen as refused:
+            raise SystemExit(f"siproxd: {refused}") from None
+        signal.signal(signal.SIGUSR1, self._asked_for_status)
+        self._welcome()
+
+    def stopService(self) -> Deferred[Any]:
+        """Stop everything."""
+        self._addresses.stop()
+        return super().stopService()
+
+    def _asked_for_status(self, _number: int, _frame: object) -> None:
+        self._reactor.callFromThread(self._log_status)
+
+    def _log_status(self) -> None:
+        _log.info("status {status}", status=json.dumps(self._siproxd.status(), default=str, sort_keys=True))
+
+    def _welcome(self) -> None:
+        """Say what to type into a phone."""
+        inside = self._addresses.listening(Side.INSIDE)
+        if inside is None:
+            return
+        port = self._siproxd.port
+        proxy = inside if port == 5060 else f"{inside}:{port}"
+        _log.info("type into the phone: outbound proxy (or SIP proxy) {proxy}, transport UDP", proxy=proxy)
+        _log.info("  registrar, domain, user and password: as the provider says; STUN, ICE and SIP ALG off")
+        outside = self._addresses.advertised(Side.OUTSIDE)
+        _log.info("outside the phones are at {outside}", outside=outside or "an address that is not there yet")
+
+

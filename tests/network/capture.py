@@ -1,0 +1,103 @@
+# SPDX-License-Identifier: MIT
+"""What went over the wire: SIP messages out of a capture, and what they tell about the inside."""
+
+from __future__ import annotations
+
+import re
+import signal
+import socket
+import struct
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from tests.network.namespaces import Host
+
+ETHERNET = 14
+UDP = 17
+SIP_LINE = re.compile(rb"\A(?:[A-Z]+ \S+ SIP/2\.0|SIP/2\.0 \d{3} [^\r\n]*)\r?\n")
+
+
+@dataclass(frozen=True, slots=True)
+class Datagram:
+    """One UDP datagram, put together from its fragments."""
+
+    source: str
+    destination: str
+    data: bytes
+
+
+class Capture:
+    """Captures UDP on an interface of a host between entering and leaving the context."""
+
+    def __init__(self, host: Host, interface: str, path: Path) -> None:
+        self._host = host
+        self._interface = interface
+        self._path = path
+
+    def __enter__(self) -> Capture:
+        options = ("-i", self._interface, "-s", "0", "-U", "--immediate-mode", "-Z", "root")
+        self._program = self._host.start(
+            "tcpdump", "tcpdump", *options, "-w", self._path, "udp or ip[6:2] & 0x1fff != 0"
+        )
+        self._program.wait_for("listening on", 5)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._program.signal(signal.SIGINT)
+        self._program.wait(5)
+
+    def messages(self) -> list[Datagram]:
+        """Return the SIP messages captured."""
+        return [each for each in datagrams(self._path.read_bytes()) if SIP_LINE.match(each.data)]
+
+
+def datagrams(pcap: bytes) -> Iterator[Datagram]:
+    """Read the UDP datagrams, in the order of their last fragment, out of a capture on Ethernet."""
+    order = "<" if pcap[:4] == b"\xd4\xc3\xb2\xa1" else ">"
+    position = 24
+    fragments: dict[bytes, dict[int, bytes]] = {}
+    while position + 16 <= len(pcap):
+        (length,) = struct.unpack_from(order + "I", pcap, position + 8)
+        packet = pcap[position + 16 + ETHERNET : position + 16 + length]
+        position += 16 + length
+        if (
+            len(packet) >= 20
+            and packet[0] >> 4 == 4
+            and packet[9] == UDP
+            and (whole := _whole(packet, fragments))
+        ):
+            yield Datagram(socket.inet_ntoa(packet[12:16]), socket.inet_ntoa(packet[16:20]), whole[8:])
+
+
+def _whole(packet: bytes, fragments: dict[bytes, dict[int, bytes]]) -> bytes | None:
+    """Return the payload of `packet` with the fragments before it, None while some are missing.
+
+    RFC 791 section 3.2.
+    """
+    total, identification, flags = struct.unpack_from(">HHH", packet, 2)
+    payload = packet[(packet[0] & 15) * 4 : total]
+    more, offset = bool(flags & 0x2000), (flags & 0x1FFF) * 8
+    if not more and not offset:
+        return payload
+    key = packet[12:20] + struct.pack(">H", identification)
+    parts = fragments.setdefault(key, {})
+    parts[offset] = payload
+    joined = b"".join(parts[start] for start in sorted(parts))
+    (length,) = struct.unpack_from(">H", joined, 4) if 0 in parts else (0,)
+    if not length or len(joined) < length:
+        return None
+    del fragments[key]
+    return joined
+
+
+def leaks(message: bytes, network: str) -> list[str]:
+    """Return the lines that show an address beginning with `network`, but for Via header fields.
+
+    A Via tells the way of a message (RFC 3261 section 18.1.1) and its values below our own
+    have to come back unchanged.
+    """
+    head, _, body = message.replace(b"\r\n", b"\n").partition(b"\n\n")
+    lines = re.sub(rb"\n[ \t]+", b" ", head).split(b"\n")
+    shown = [line for line in lines if not re.match(rb"(?i)(via|v)[ \t]*:", line)] + body.split(b"\n")
+    return [line.decode(errors="replace") for line in shown if network.encode() in line]

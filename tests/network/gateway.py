@@ -1,0 +1,84 @@
+# SPDX-License-Identifier: MIT
+"""The program under test: siproxd_tw on the gateway host."""
+
+from __future__ import annotations
+
+import json
+import re
+import signal
+import sys
+from pathlib import Path
+from typing import Any
+
+from tests.network.namespaces import Host
+from tests.network.programs import until
+
+TWISTD = Path(sys.executable).with_name("twistd")
+SIP_PORT = 5060
+RTP_PORTS = range(10000, 12000)
+
+CONFIGURATION = """\
+if_inbound        = {inside}
+if_outbound       = {outside}
+sip_listen_port   = {sip_port}
+rtp_port_low      = {low}
+rtp_port_high     = {high}
+rtp_timeout       = 300
+default_expires   = 600
+hosts_allow_reg   = {network}
+registration_file = {directory}/registrations
+daemonize         = 0
+silence_log       = 0
+"""
+
+COMPLAINT = re.compile(r"^.*(?:#(?:error|critical)\]|Traceback|Unhandled).*$", re.MULTILINE)
+"""Log lines above warning level, and exceptions however they got there."""
+
+
+class Gateway:
+    """siproxd_tw, listening; ends with its host."""
+
+    def __init__(self, host: Host, inside: str, outside: str, network: str, directory: Path) -> None:
+        self.host = host
+        directory.mkdir()
+        configuration = directory / "siproxd.conf"
+        configuration.write_text(
+            CONFIGURATION.format(
+                inside=inside,
+                outside=outside,
+                network=network,
+                sip_port=SIP_PORT,
+                low=RTP_PORTS[0],
+                high=RTP_PORTS[-1],
+                directory=directory,
+            )
+        )
+        self.program = host.start(
+            "siproxd", str(TWISTD), "-n", "--pidfile=", "siproxd", "--config", configuration
+        )
+        until(self._listens, 10, f"siproxd_tw listens, see {self.program.log}")
+
+    def _listens(self) -> bool:
+        assert self.program.running(), f"siproxd_tw ended:\n{self.program.recent(20)}"
+        return SIP_PORT in self.host.udp_ports()
+
+    def media_ports(self) -> set[int]:
+        """Return the ports on which it relays media at this moment."""
+        return {port for port in self.host.udp_ports() if port in RTP_PORTS}
+
+    def wait_quiet(self, seconds: float = 5) -> None:
+        """Wait until every media port is back in the pool."""
+        until(lambda: not self.media_ports(), seconds, "all media ports are free again")
+
+    def complaints(self, start: int = 0) -> list[str]:
+        """Return the log lines above warning level since byte `start` of its log."""
+        return COMPLAINT.findall(self.program.output(start))
+
+    def status(self) -> dict[str, Any]:
+        """Ask it how it is (SIGUSR1) and return the figures that it logs."""
+        start = self.program.size()
+        self.program.signal(signal.SIGUSR1)
+        match = self.program.wait_for(r"\bstatus:? (\{.*\})\s*$", 5, start)
+        figures = json.loads(match[1])
+        assert isinstance(figures, dict)
+        return figures

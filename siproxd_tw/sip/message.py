@@ -1,0 +1,454 @@
+# SPDX-License-Identifier: MIT
+"""SIP messages as the bytes they are, and the changes made to them (RFC 3261 section 7).
+
+A message is never rebuilt: `original` is what was received, every change is an edit with its
+reason, and ``apply(message.original, message.edits()) == bytes(message)`` at all times. What is
+asked for is read from the header fields when it is asked for.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import Self, cast
+
+from siproxd_tw.edits import Edit, apply, compose
+from siproxd_tw.sip.grammar import REASONS, ParseError, canonical_name
+from siproxd_tw.sip.headers import CSeq, Element, Field, NameAddr, Via, spelling
+from siproxd_tw.sip.uri import SIPURI, OtherURI, parse_uri
+
+__all__ = ["REASONS", "Message", "Request", "Response", "ack_for", "cancel_for", "response_to"]
+
+_cseq = re.compile(rb"[^:]*+:[ \t\r\n]*+([0-9]+)[ \t\r\n]++([^ \t\r\n]++)").match
+_number = re.compile(rb"-?[0-9]{1,18}").fullmatch
+_digits = re.compile(rb"[0-9]+")
+
+
+class Message:
+    """What requests and responses have in common."""
+
+    __slots__ = (
+        "_body_edits",
+        "_changed",
+        "_first",
+        "_gap",
+        "_removed",
+        "body",
+        "fields",
+        "original",
+        "start_line",
+    )
+
+    original: bytes
+    """The message as it was received, without empty lines before it and ignored bytes behind it."""
+    start_line: Field
+    """The start line; a field without a name, edited like the others."""
+    fields: list[Field]
+    """The header fields in order. Only the methods of the message add and remove them."""
+    body: bytes
+    """The body as it is now."""
+
+    def __init__(
+        self,
+        original: bytes,
+        start_line: Field,
+        fields: list[Field],
+        body: bytes,
+        gap: bytes = b"\r\n",
+        first: dict[bytes, Field] | None = None,
+    ) -> None:
+        self.original = original
+        self.start_line = start_line
+        self.fields = fields
+        self.body = body
+        self._gap = gap  # the empty line, with its line end as received
+        self._first: dict[bytes, Field] = {} if first is None else first
+        self._changed = False
+        self._removed: list[Edit] | None = None
+        self._body_edits: list[Edit] | None = None
+
+    # Reading
+
+    def first(self, name: bytes) -> Field | None:
+        """Return the first field of this name (canonical, as in `Field.name`)."""
+        field = self._first.get(name)
+        if field is not None:
+            return field
+        for field in self.fields:
+            if field.name == name:
+                return field
+        return None
+
+    def all(self, name: bytes) -> list[Field]:
+        """Return all fields of this name, in order."""
+        return [field for field in self.fields if field.name == name]
+
+    def value(self, name: bytes) -> bytes | None:
+        """Return the value of the first field of this name."""
+        field = self.first(name)
+        return None if field is None else field.value
+
+    def elements(self, name: bytes) -> list[Element]:
+        """Return the values of all fields of this name, comma lists split. Raises ParseError."""
+        return [element for field in self.fields if field.name == name for element in field.elements()]
+
+    def _single(self, name: bytes) -> Field:
+        field = self.first(name)
+        if field is None:
+            raise ParseError("the header field is missing", spelling(name), 0)
+        return field
+
+    @property
+    def call_id(self) -> bytes:
+        """The Call-ID (section 20.8)."""
+        return self._single(b"call-id").value
+
+    @property
+    def cseq(self) -> CSeq:
+        """The CSeq (section 20.16)."""
+        field = self._single(b"cseq")
+        found = field.parsed if isinstance(field.parsed, re.Match) else _cseq(field.raw)
+        if found is None:
+            raise ParseError("expected a number and a method", "CSeq", 0)
+        return CSeq(int(found[1]), found[2].decode("ascii"))
+
+    @property
+    def from_(self) -> NameAddr:
+        """The From (section 20.20)."""
+        return cast(NameAddr, self._single(b"from").elements()[0])
+
+    @property
+    def to(self) -> NameAddr:
+        """The To (section 20.39)."""
+        return cast(NameAddr, self._single(b"to").elements()[0])
+
+    @property
+    def from_tag(self) -> bytes:
+        """The tag of the From, b"" without one (RFC 2543 had it optional)."""
+        return self.from_.tag or b""
+
+    @property
+    def to_tag(self) -> bytes:
+        """The tag of the To, b"" without one."""
+        return self.to.tag or b""
+
+    @property
+    def top_via(self) -> Via:
+        """The topmost Via; raises ParseError when the last one is gone."""
+        return cast(Via, self._single(b"via").elements()[0])
+
+    def vias(self) -> list[Via]:
+        """Return all Vias, the topmost first."""
+        return cast(list[Via], self.elements(b"via"))
+
+    def contacts(self) -> list[NameAddr]:
+        """Return all Contacts."""
+        return cast(list[NameAddr], self.elements(b"contact"))
+
+    def routes(self) -> list[NameAddr]:
+        """Return the route set, the next hop first."""
+        return cast(list[NameAddr], self.elements(b"route"))
+
+    def record_routes(self) -> list[NameAddr]:
+        """Return all Record-Routes, the latest proxy first."""
+        return cast(list[NameAddr], self.elements(b"record-route"))
+
+    @property
+    def max_forwards(self) -> int | None:
+        """Max-Forwards as written, be it negative or above 255; None when absent or not a number."""
+        value = self.value(b"max-forwards") or b""
+        return int(value) if _number(value) else None
+
+    @property
+    def content_type(self) -> bytes:
+        """The type and subtype of the body in lower case, b"" when there is no Content-Type."""
+        value = self.value(b"content-type") or b""
+        return b"".join(value.partition(b";")[0].split()).lower()
+
+    def __bytes__(self) -> bytes:
+        if not self._changed:
+            return self.original
+        head = [self.start_line.raw, *[field.raw for field in self.fields], self._gap, self.body]
+        return b"".join(head)
+
+    # Editing
+
+    def edit(self, field: Field, start: int, end: int, replacement: bytes, reason: str) -> None:
+        """Replace ``field.raw[start:end]``; elements of the field stay usable and move along."""
+        field.edit(start, end, replacement, reason)
+        self._changed = True
+
+    def replace_value(self, field: Field, value: bytes, reason: str) -> None:
+        """Replace the complete value of `field`, not the blanks around it."""
+        at = field.value_at
+        blank = b" " if field.raw[at - 1 : at] == b":" else b""
+        self.edit(field, at, field.value_end, blank + value, reason)
+
+    def replace_element(self, element: Element, new: bytes, reason: str) -> None:
+        """Replace one value of a header field, its parameters included."""
+        self.edit(element.field, element.start, element.end, new, reason)
+
+    def replace_uri(self, address: NameAddr, new: bytes, reason: str) -> None:
+        """Replace the URI of `address`, in brackets where the new one needs them (section 20)."""
+        if not address.bracketed and re.search(rb"[,;?]", new):
+            new = b"<" + new + b">"
+        self.edit(address.field, address.uri_start, address.uri_end, new, reason)
+
+    def remove_element(self, element: Element, reason: str) -> None:
+        """Remove one value of a header field and its comma, with the field if it was the only value."""
+        field = element.field
+        elements = field.elements()
+        if len(elements) == 1:
+            self.remove(field, reason)
+            return
+        at = elements.index(element)
+        if at + 1 < len(elements):
+            start, end = element.start, elements[at + 1].start
+        else:
+            start, end = elements[at - 1].end, element.end
+        field.forget(element)
+        self.edit(field, start, end, b"", reason)
+
+    def insert(
+        self,
+        line: bytes,
+        reason: str,
+        *,
+        before: bytes | Field | None = None,
+        after: bytes | Field | None = None,
+    ) -> Field:
+        """Insert the header line `line`, which has no line end yet, and return its field.
+
+        It goes before the first or after the last field of a name, or next to a given field; when no
+        field has that name, directly after the start line; by default to the end of the head.
+        """
+        name = canonical_name(line[: line.index(b":")].rstrip(b" \t"))
+        field = Field(name, line + b"\r\n")
+        field.reason = reason
+        self.fields.insert(self._place(before, after), field)
+        self._first.pop(name, None)
+        self._changed = True
+        return field
+
+    def _place(self, before: bytes | Field | None, after: bytes | Field | None) -> int:
+        fields = self.fields
+        if before is not None:
+            return next((i for i, f in enumerate(fields) if f is before or f.name == before), 0)
+        if after is not None:
+            places = (i for i, f in enumerate(fields, 1) if f is after or f.name == after)
+            return max(places, default=0)
+        return len(fields)
+
+    def remove(self, field: Field, reason: str) -> None:
+        """Remove `field`, all of its lines."""
+        index = next(index for index, other in enumerate(self.fields) if other is field)
+        del self.fields[index]
+        self._first.pop(field.name, None)
+        self._changed = True
+        if field.at >= 0:
+            if self._removed is None:
+                self._removed = []
+            self._removed.append(Edit(field.at, field.at + field.original_length, b"", reason))
+
+    def edit_body(self, edits: Sequence[Edit]) -> None:
+        """Carry out `edits`, in positions of the current body, and correct Content-Length.
+
+        A message without Content-Length, which is legal in a datagram (section 18.3), gets none.
+        """
+        if not edits:
+            return
+        self.body = apply(self.body, edits)
+        self._body_edits = list(edits) if self._body_edits is None else compose(self._body_edits, edits)
+        self._changed = True
+        field = self.first(b"content-length")
+        digits = None if field is None else _digits.search(field.raw, field.value_at)
+        if field is not None and digits is not None and int(digits[0]) != len(self.body):
+            number = b"%d" % len(self.body)
+            self.edit(field, digits.start(), digits.end(), number, "the body has another length")
+
+    def edits(self) -> list[Edit]:
+        """Return everything that was done, in positions of `original`, sorted and not overlapping."""
+        done: list[Edit] = list(self._removed or ())
+        waiting: list[Field] = []
+        for field in (self.start_line, *self.fields):
+            if field.at < 0:
+                waiting.append(field)
+                continue
+            done += [Edit(field.at, field.at, new.raw, new.reason) for new in waiting]
+            waiting.clear()
+            done += _moved(field.edits, field.at)
+        body_at = len(self.original) - self._original_body_length()
+        head_end = body_at - len(self._gap)
+        done += [Edit(head_end, head_end, new.raw, new.reason) for new in waiting]
+        done += _moved(self._body_edits, body_at)
+        return sorted(done, key=lambda edit: edit.start)
+
+    def _original_body_length(self) -> int:
+        growth = sum(len(edit.replacement) - edit.end + edit.start for edit in self._body_edits or ())
+        return len(self.body) - growth
+
+    def copy(self) -> Self:
+        """Return an independent message in the same state."""
+        twin = type(self).__new__(type(self))
+        Message.__init__(
+            twin,
+            self.original,
+            self.start_line.copy(),
+            [field.copy() for field in self.fields],
+            self.body,
+            self._gap,
+        )
+        twin._changed = self._changed
+        twin._removed = None if self._removed is None else list(self._removed)
+        twin._body_edits = None if self._body_edits is None else list(self._body_edits)
+        return twin
+
+
+class Request(Message):
+    """A request (section 7.1)."""
+
+    __slots__ = ("method", "uri_text")
+
+    @classmethod
+    def build(cls, method: str, uri: bytes, headers: Sequence[bytes], body: bytes = b"") -> Self:
+        """Make a request of header lines without line ends; Content-Length is added when it is absent."""
+        request = cls(*_assemble(b"%b %b SIP/2.0\r\n" % (method.encode(), uri), headers, body))
+        request.method, request.uri_text = method, uri
+        return request
+
+    method: str
+    """The method; methods are compared with case."""
+    uri_text: bytes
+    """The Request-URI as written."""
+
+    @property
+    def uri(self) -> SIPURI | OtherURI:
+        """The Request-URI, taken apart."""
+        return parse_uri(self.uri_text)
+
+    def set_uri(self, new: bytes, reason: str) -> None:
+        """Replace the Request-URI."""
+        start = self.start_line.raw.index(b" ") + 1
+        self.edit(self.start_line, start, start + len(self.uri_text), new, reason)
+        self.uri_text = new
+
+    def copy(self) -> Self:
+        """Return an independent request in the same state."""
+        twin = super().copy()
+        twin.method, twin.uri_text = self.method, self.uri_text
+        return twin
+
+    def __repr__(self) -> str:
+        return f"<Request {self.method} {self.uri_text.decode('utf-8', 'backslashreplace')}>"
+
+
+class Response(Message):
+    """A response (section 7.2)."""
+
+    __slots__ = ("status",)
+
+    @classmethod
+    def build(cls, status: int, phrase: bytes, headers: Sequence[bytes], body: bytes = b"") -> Self:
+        """Make a response of header lines without line ends; Content-Length is added when it is absent."""
+        response = cls(*_assemble(b"SIP/2.0 %d %b\r\n" % (status, phrase), headers, body))
+        response.status = status
+        return response
+
+    status: int
+    """The status code, 100 to 699."""
+
+    @property
+    def reason(self) -> bytes:
+        """The reason phrase as written."""
+        return self.start_line.raw[12:].strip(b" \t\r\n")
+
+    def set_status(self, status: int, reason_phrase: bytes, reason: str) -> None:
+        """Replace status code and reason phrase."""
+        end = len(self.start_line.raw.rstrip(b"\r\n"))
+        self.edit(self.start_line, 8, end, b" %d %b" % (status, reason_phrase), reason)
+        self.status = status
+
+    def copy(self) -> Self:
+        """Return an independent response in the same state."""
+        twin = super().copy()
+        twin.status = self.status
+        return twin
+
+    def __repr__(self) -> str:
+        return f"<Response {self.status} {self.reason.decode('utf-8', 'backslashreplace')}>"
+
+
+def _moved(edits: Sequence[Edit] | None, by: int) -> list[Edit]:
+    return [Edit(edit.start + by, edit.end + by, *edit[2:]) for edit in edits or ()]
+
+
+def response_to(
+    request: Request,
+    status: int,
+    phrase: bytes | None = None,
+    *,
+    to_tag: bytes = b"",
+    headers: Sequence[bytes] = (),
+    body: bytes = b"",
+) -> Response:
+    """Make the response to `request` (section 8.2.6).
+
+    Its Via, From, To, Call-ID and CSeq are the lines of the request, in their order; `to_tag` goes to a To
+    that has none, except in a 100, which has the Timestamp instead. `headers` are lines without line ends.
+    """
+    copied = _DIALOG_FIELDS | {b"timestamp"} if status == 100 else _DIALOG_FIELDS
+    lines: list[bytes] = []
+    for field in request.fields:
+        if field.name == b"via" or (field.name in copied and field is request.first(field.name)):
+            line = field.raw
+            if field.name == b"to" and to_tag and status != 100:
+                line = _tagged(field, to_tag)
+            lines.append(line.rstrip(b"\r\n"))
+    text = REASONS.get(status, b"Unknown") if phrase is None else phrase
+    return Response.build(status, text, [*lines, *headers], body)
+
+
+def ack_for(request: Request, response: Response) -> Request:
+    """Make the ACK of `request`, as it was sent, for a `response` of 300 or more (section 17.1.1.3)."""
+    return _same_hop(request, "ACK", response.first(b"to"))
+
+
+def cancel_for(request: Request) -> Request:
+    """Make the CANCEL of `request`, as it was sent (section 9.1)."""
+    return _same_hop(request, "CANCEL", request.first(b"to"))
+
+
+_DIALOG_FIELDS = frozenset({b"from", b"to", b"call-id", b"cseq"})
+
+
+def _same_hop(request: Request, method: str, to: Field | None) -> Request:
+    lines = [b"Via: " + request.top_via.text, b"Max-Forwards: 70"]
+    for field in request.fields:
+        if field.name == b"to":
+            field = to or field
+        if field.name in (b"from", b"to", b"call-id", b"route"):
+            lines.append(field.raw.rstrip(b"\r\n"))
+    lines.append(b"CSeq: %d %b" % (request.cseq.number, method.encode()))
+    return Request.build(method, request.uri_text, lines)
+
+
+def _tagged(field: Field, tag: bytes) -> bytes:
+    """Return the To line with a tag; one that cannot be read, in a request refused for it, stays."""
+    try:
+        to = cast(NameAddr, field.elements()[0])
+    except ParseError:
+        return field.raw
+    return field.raw if to.tag is not None else field.raw[: to.end] + b";tag=" + tag
+
+
+def _assemble(start: bytes, headers: Sequence[bytes], body: bytes) -> tuple[bytes, Field, list[Field], bytes]:
+    """Make the arguments of a message that is its own original."""
+    at = len(start)
+    fields: list[Field] = []
+    for line in headers:
+        fields.append(Field(canonical_name(line[: line.index(b":")].rstrip(b" \t")), line + b"\r\n", at))
+        at += len(line) + 2
+    if not any(field.name == b"content-length" for field in fields):
+        fields.append(Field(b"content-length", b"Content-Length: %d\r\n" % len(body), at))
+    original = b"".join([start, *[field.raw for field in fields], b"\r\n", body])
+    return original, Field(b"", start, 0), fields, body

@@ -1,0 +1,386 @@
+# SPDX-License-Identifier: MIT
+"""From bytes to messages: datagrams and streams (RFC 3261 sections 7, 16.3 and 18.3).
+
+1. The head is read once, line by line. A header field that the proxy relies on must match its rule;
+   all others only need a name and a colon.
+2. A rule has a usual form, one regular expression that nearly every line matches, and the complete
+   grammar in `siproxd_tw.sip.headers`, which has the last word.
+3. Either there is a message whose typed values can be read without errors, or a ParseError that
+   knows header, position, and what to answer to whom.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from enum import Enum
+from typing import NamedTuple, NoReturn
+
+from siproxd_tw.sip.grammar import HEADER_NAMES, METHODS, TOKEN, ParseError, canonical_name, is_token
+from siproxd_tw.sip.headers import USUAL_ADDRESS, USUAL_VIA, Field, field_error, spelling
+from siproxd_tw.sip.message import Request, Response
+from siproxd_tw.sip.uri import SIPURI, URI, parse_uri
+
+__all__ = ["MAX_MESSAGE", "KeepAlive", "StreamParser", "parse"]
+
+MAX_MESSAGE = 65536
+"""The longest message of a stream, in bytes; what a datagram can hold, so that any message fits through."""
+
+MAX_CSEQ = 2**31 - 1
+"""Section 8.1.1.5."""
+
+
+class _Rule(NamedTuple):
+    """What a header field must look like."""
+
+    usual: Callable[..., re.Match[bytes] | None]
+    """Matches what follows the colon, line end included."""
+    expected: str
+    """Its complete grammar in words; empty when that is left to the elements of the field."""
+    repeatable: bool = False
+    """Whether there may be several of them."""
+    requests_only: bool = False
+
+
+def _line(pattern: bytes) -> Callable[..., re.Match[bytes] | None]:
+    return re.compile(rb"[ \t\r\n]*+" + pattern + rb"[ \t\r\n]*+").fullmatch
+
+
+# RFC 1123 dates, and nothing but GMT (section 20.17).
+_DATE = rb"(?:Mon|Tue|Wed|Thu|Fri|Sat|Sun), \d\d [A-Z][a-z]{2} \d{4} \d\d:\d\d:\d\d GMT"
+
+_RULES = {
+    b"via": _Rule(USUAL_VIA, "", repeatable=True),
+    b"from": _Rule(USUAL_ADDRESS, ""),
+    b"to": _Rule(USUAL_ADDRESS, ""),
+    b"contact": _Rule(USUAL_ADDRESS, "", repeatable=True),
+    b"route": _Rule(USUAL_ADDRESS, "", repeatable=True),
+    b"record-route": _Rule(USUAL_ADDRESS, "", repeatable=True),
+    b"call-id": _Rule(_line(rb"([^\x00-\x20\x7f]++)"), "one word without blanks"),
+    b"cseq": _Rule(_line(rb"(\d{1,10})[ \t\r\n]++(%b)" % TOKEN), "a number, a blank and a method"),
+    # Any number, because a value out of range is read as if it were absent (RFC 4475 section 3.1.2.4);
+    # what is not a number at all is refused.
+    b"max-forwards": _Rule(_line(rb"(-?\d{1,18})"), "a number", requests_only=True),
+    b"content-length": _Rule(_line(rb"(\d{1,18})"), "a number of bytes"),
+    b"date": _Rule(_line(_DATE), "a date in GMT", repeatable=True, requests_only=True),
+}
+
+# From a name as it is spelt to the canonical one and its rule.
+_KNOWN = {spelling: (name, _RULES.get(name)) for spelling, name in HEADER_NAMES.items()}
+_KNOWN_IN_RESPONSES = {
+    spelling: (name, None if rule is not None and rule.requests_only else rule)
+    for spelling, (name, rule) in _KNOWN.items()
+}
+_Known = dict[bytes, tuple[bytes, _Rule | None]]
+_MANDATORY = (b"via", b"from", b"to", b"call-id", b"cseq")
+
+_request_line = re.compile(rb"(%b) (%b) (?i:SIP/2\.0)\r?\n" % (TOKEN, URI)).fullmatch
+_status_line = re.compile(rb"(?i:SIP/2\.0) ([1-6]\d\d)(?: [^\r\n]*+)?\r?\n").fullmatch
+_line_of_head = re.compile(rb"[^\r\n]*+\r?\n(?:[ \t][^\r\n]*+\r?\n)*+").match
+_version = re.compile(rb"(?i:SIP)/(\d+\.\d+)[ \t]*\r?\n")
+_METHOD_NAMES = {name.encode(): name for name in METHODS}
+
+
+def parse(data: bytes) -> Request | Response:
+    """Read the message that one datagram holds.
+
+    Empty lines before it are skipped. A Content-Length shorter than the rest of the datagram cuts it, a
+    longer one is an error, and without one the body goes to the end (section 18.3). Raises ParseError.
+    """
+    skipped = 0
+    if data[:1] in (b"\r", b"\n"):
+        skipped = len(data) - len(data.lstrip(b"\r\n"))
+        data = data[skipped:]
+    try:
+        return _read(data)
+    except ParseError as error:
+        _complete(error, data)
+        error.position += skipped
+        raise
+
+
+def _read(data: bytes) -> Request | Response:
+    lines, gap = _split_head(data)
+    start = lines[0]
+    request_line = _request_line(start)
+    status_line = None if request_line is not None else _status_line(start)
+    if request_line is None and status_line is None:
+        _refuse_start_line(start)
+    fields, first, body_at = _read_fields(data, lines, _KNOWN if status_line is None else _KNOWN_IN_RESPONSES)
+    for name in _MANDATORY:
+        if name not in first:
+            raise ParseError("the header field is missing", spelling(name), body_at)
+    body_at += len(gap)
+    end = _end_of_body(data, body_at, first.get(b"content-length"))
+    original = data if end == len(data) else data[:end]
+    parts = (original, Field(b"", start, 0), fields, original[body_at:], gap, first)
+    if status_line is not None:
+        _check_cseq(first[b"cseq"])
+        response = Response(*parts)
+        response.status = int(status_line[1])
+        return response
+    assert request_line is not None
+    request = Request(*parts)
+    method, request.uri_text = request_line.groups()
+    request.method = _METHOD_NAMES.get(method) or method.decode("ascii")
+    _check_request_uri(request.uri_text, len(method) + 1)
+    _check_cseq(first[b"cseq"], method)
+    return request
+
+
+def _split_head(data: bytes) -> tuple[list[bytes], bytes]:
+    """Return the lines of the head with their line ends, folded ones in one piece, and the empty line."""
+    end = data.find(b"\r\n\r\n")
+    if end >= 0:
+        head = data[: end + 2]
+        lines = head.splitlines(keepends=True)
+        # As many lines as CRLFs: no line ends in a bare CR or LF. No blank behind a line end: no folding.
+        if len(lines) == head.count(b"\r\n") and b"\n " not in head and b"\n\t" not in head:
+            return lines, b"\r\n"
+    lines = []
+    at = 0
+    while not data.startswith((b"\r\n", b"\n"), at):
+        line = _line_of_head(data, at)
+        if line is None:
+            raise ParseError("expected a line end, and an empty line after the head", "head", at)
+        lines.append(line[0])
+        at = line.end()
+    if not lines:
+        raise ParseError("expected a start line", "start line", 0)
+    return lines, b"\r\n" if data[at] == 0x0D else b"\n"
+
+
+def _read_fields(
+    data: bytes, lines: list[bytes], known: _Known
+) -> tuple[list[Field], dict[bytes, Field], int]:
+    """Return all header fields, the first of each name that has a rule, and where the head ends."""
+    fields: list[Field] = []
+    first: dict[bytes, Field] = {}
+    at = len(lines[0])
+    # An IPv6 reference matches the usual forms by its letters only: have the elements look at it.
+    careful = b"[" in data
+    for line in lines[1:]:
+        spelt = line.partition(b":")[0]
+        name, rule = known.get(spelt) or _unusual_name(line, at, known)
+        if rule is None:
+            fields.append(Field(name, line, at))
+        else:
+            match = rule.usual(line, len(spelt) + 1)
+            field = Field(name, line, at, match)
+            fields.append(field)
+            if match is None or careful:
+                _check_field(field, rule)
+            if name not in first:
+                first[name] = field
+            elif not rule.repeatable:
+                raise ParseError("expected this header field only once", spelling(name), at)
+        at += len(line)
+    return fields, first, at
+
+
+def _unusual_name(line: bytes, at: int, known: _Known) -> tuple[bytes, _Rule | None]:
+    spelt, colon, _ = line.partition(b":")
+    stripped = spelt.rstrip(b" \t")
+    if not colon or not is_token(stripped):
+        raise ParseError("expected the name of a header field and a colon", "head", at)
+    name = canonical_name(stripped)
+    return known.get(name) or (name, None)
+
+
+def _check_field(field: Field, rule: _Rule) -> None:
+    """Check a field that is not in its usual form, or has an IPv6 reference."""
+    if rule.expected:
+        if field.parsed is None:
+            raise field_error(field, f"expected {rule.expected}", field.value_at)
+        return
+    elements = field.elements()
+    for element in elements:
+        element.check()
+    if len(elements) > 1 and not rule.repeatable:
+        raise field_error(field, "expected only one address", elements[1].start)
+
+
+def _check_request_uri(text: bytes, at: int) -> None:
+    if b"[" not in text and b"?" not in text:
+        return
+    try:
+        uri = parse_uri(text)
+    except ParseError as error:
+        raise ParseError(error.reason, "start line", at + error.position) from None
+    if isinstance(uri, SIPURI) and uri.headers:
+        # Section 19.1.1, table 1: they are not allowed in a Request-URI.
+        raise ParseError("expected a Request-URI without headers", "start line", at + text.index(uri.headers))
+
+
+def _check_cseq(field: Field, method: bytes | None = None) -> None:
+    assert isinstance(field.parsed, re.Match)
+    digits, named = field.parsed.groups()
+    if len(digits) > 9 and int(digits) > MAX_CSEQ:
+        raise field_error(field, "expected a number below 2**31", field.parsed.start(1))
+    if method is not None and named != method:
+        # RFC 4475 section 3.1.2.18: 501 for a method that we do not know either.
+        status = 400 if method in _METHOD_NAMES else 501
+        raise field_error(field, "expected the method of the start line", field.parsed.start(2), status)
+
+
+def _end_of_body(data: bytes, body_at: int, field: Field | None) -> int:
+    if field is None:
+        return len(data)
+    assert isinstance(field.parsed, re.Match)
+    end = body_at + int(field.parsed[1])
+    if end > len(data):
+        raise field_error(field, f"only {len(data) - body_at} bytes of body arrived", field.value_at)
+    return end
+
+
+def _refuse_start_line(line: bytes) -> NoReturn:
+    """Say what is wrong with a start line."""
+    version = _version.search(line)
+    if version is not None and version[1] != b"2.0":
+        raise ParseError("expected SIP/2.0", "start line", version.start(), 505)
+    if line[:4].upper() == b"SIP/":
+        raise ParseError("expected SIP/2.0, a status code from 100 to 699 and a phrase", "start line", 0)
+    words = line.rstrip(b"\r\n").split(b" ")
+    if not is_token(words[0]):
+        raise ParseError("expected a method or SIP/2.0", "start line", 0)
+    at = len(words[0]) + 1
+    if len(words) != 3 or version is None:
+        raise ParseError("expected a method, a URI and SIP/2.0, one blank between them", "start line", at)
+    raise ParseError("expected a URI", "start line", at)
+
+
+def _complete(error: ParseError, data: bytes) -> None:
+    """Tell `error` whom to answer; when nobody can be answered, or must not, only a drop is left."""
+    error.request = _answerable(data)
+    if error.request is None:
+        error.status = None
+
+
+def _answerable(data: bytes) -> Request | None:
+    """Return as much of a broken request as its response needs (section 8.2.6)."""
+    line = _line_of_head(data)
+    method, blank, rest = (line[0] if line is not None else b"").partition(b" ")
+    if line is None or not blank or not is_token(method) or method == b"ACK":  # nobody answers an ACK
+        return None
+    start, fields = line[0], []
+    while (following := _line_of_head(data, line.end())) and following[0] not in (b"\r\n", b"\n"):
+        line = following
+        name = line[0].partition(b":")[0].rstrip(b" \t")
+        if b":" in line[0] and is_token(name):
+            fields.append(Field(canonical_name(name), line[0], line.start()))
+    request = Request(data, Field(b"", start, 0), fields, b"")
+    request.method, request.uri_text = method.decode("ascii"), rest.split(b" ")[0].rstrip(b"\r\n")
+    try:
+        request.vias()
+    except ParseError:
+        return None
+    return request if all(request.first(name) is not None for name in _MANDATORY) else None
+
+
+class KeepAlive(Enum):
+    """What may stand between the messages of a stream (RFC 5626 section 3.5.1)."""
+
+    PING = "ping"
+    """Two empty lines: answer with one."""
+    PONG = "pong"
+    """One empty line: the answer to a ping of ours, or the first half of a ping."""
+
+
+class StreamParser:
+    """Cuts a stream into messages by Content-Length, which is mandatory there (section 18.3).
+
+    What comes out depends on the bytes alone and not on how they were split. A message that cannot be used
+    is a ParseError in the list, and the stream goes on behind it; when the end of a message cannot be
+    known, a last ParseError follows and the stream is `broken`.
+    """
+
+    broken: str
+    """Why the stream cannot be read any further; empty as long as it can."""
+
+    def __init__(self, max_message: int = MAX_MESSAGE) -> None:
+        self.broken = ""
+        self._max_message = max_message
+        self._buffer = bytearray()
+        self._searched = 0  # there is no end of a head before this
+        self._needed = 0  # the size of the message, once its head is here
+        self._half_ping = False
+
+    def feed(self, data: bytes) -> list[Request | Response | ParseError | KeepAlive]:
+        """Take the next bytes of the stream and return what is complete with them, in order."""
+        found: list[Request | Response | ParseError | KeepAlive] = []
+        if self.broken:
+            return found
+        self._buffer += data
+        try:
+            while (item := self._next()) is not None:
+                found.append(item)
+        except ParseError as error:
+            self.broken = str(error)
+            self._buffer.clear()
+            found.append(error)
+        return found
+
+    def _next(self) -> Request | Response | ParseError | KeepAlive | None:
+        if not self._needed:
+            alive = self._keep_alive()
+            if alive is not None or not self._buffer:
+                return alive
+            self._needed = self._size_of_message()
+        if not 0 < self._needed <= len(self._buffer):
+            return None
+        data = bytes(self._buffer[: self._needed])
+        del self._buffer[: self._needed]
+        self._needed = self._searched = 0
+        try:
+            return parse(data)
+        except ParseError as error:
+            return error
+
+    def _keep_alive(self) -> KeepAlive | None:
+        """Take one empty line off the front of the buffer."""
+        if self._buffer.startswith(b"\r\n"):
+            del self._buffer[:2]
+            self._half_ping = not self._half_ping
+            return KeepAlive.PONG if self._half_ping else KeepAlive.PING
+        if self._buffer and self._buffer != b"\r":
+            self._half_ping = False
+        return None
+
+    def _size_of_message(self) -> int:
+        """Return the size of the message at the front of the buffer, 0 while its head is incomplete."""
+        buffer = self._buffer
+        if not self._searched and not _may_start(buffer):
+            raise ParseError("expected a SIP message", "start line", 0, None)
+        found = _empty_line.search(buffer, max(0, self._searched - 3))
+        self._searched = len(buffer)
+        head_size = len(buffer) if found is None else found.end()
+        if head_size > self._max_message:
+            raise ParseError(f"no end within {self._max_message} bytes", "head", self._max_message, None)
+        if found is None:
+            return 0
+        return head_size + self._body_size(bytes(buffer[:head_size]))
+
+    def _body_size(self, head: bytes) -> int:
+        values = _content_lengths(head)
+        try:
+            if len(values) != 1 or not values[0].strip(b" \t\r\n").isdigit():
+                raise ParseError("expected a number of bytes, once", "Content-Length", len(head))
+            size = int(values[0][:20])
+            if len(head) + size > self._max_message:
+                raise ParseError(f"more than {self._max_message} bytes", "Content-Length", len(head), 513)
+        except ParseError as error:
+            _complete(error, head)
+            raise
+        return size
+
+
+_empty_line = re.compile(rb"\n\r?\n")
+_content_lengths = re.compile(
+    rb"\n(?:Content-Length|l)[ \t]*+:([^\r\n]*+(?:\r?\n[ \t][^\r\n]*+)*+)", re.IGNORECASE
+).findall
+_start_of_message = re.compile(rb"%b(?:[ /][^\r\n]*+)?" % TOKEN).match
+
+
+def _may_start(buffer: bytearray) -> bool:
+    """Return whether a message may start like this; TLS and the like are told apart by the first byte."""
+    return buffer[:1] == b"\r" or _start_of_message(buffer) is not None

@@ -1,0 +1,141 @@
+# SPDX-License-Identifier: MIT
+"""Bad input from both sides during a call: the proxy counts it and drops it, and the call goes on."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+import socket
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import pytest
+
+from tests.network.baresip import Call
+from tests.network.bed import INSIDE, OUTSIDE, Bed
+from tests.network.hostile import Hostile, hostile
+from tests.network.namespaces import Host
+
+pytestmark = pytest.mark.network
+
+BATCH = 20
+"""Datagrams between two questions whether the proxy is still there; its socket buffer holds far more."""
+
+AUDIBLE = 0.9
+"""The share of the time during which the other has to be heard."""
+
+DROPPED = re.compile(r"malformed|refused|keepalive|dropped|stray")
+"""What the counters of messages that go nowhere are called."""
+
+PING = (
+    b"OPTIONS sip:%(proxy)s SIP/2.0\r\n"
+    b"Via: SIP/2.0/UDP %(own)s;rport;branch=z9hG4bKping%(number)d\r\n"
+    b"Max-Forwards: 70\r\n"
+    b"From: <sip:ping@%(own)s>;tag=1\r\n"
+    b"To: <sip:%(proxy)s>\r\n"
+    b"Call-ID: ping%(number)d@%(own)s\r\n"
+    b"CSeq: %(number)d OPTIONS\r\n"
+    b"Content-Length: 0\r\n"
+    b"\r\n"
+)
+
+
+def batches(datagrams: list[Hostile]) -> Iterator[list[Hostile]]:
+    """Split into groups that the socket buffer of the proxy holds: many short ones, or one long one."""
+    batch: list[Hostile] = []
+    for each in datagrams:
+        batch.append(each)
+        if len(batch) == BATCH or len(each.data) > 2000:
+            yield batch
+            batch = []
+    yield batch
+
+
+def attack(host: Host, proxy: str, datagrams: list[Hostile], evidence: Path) -> None:
+    """Send everything from `host`; after each batch the proxy still answers within two seconds."""
+    with host.udp_socket() as sender:
+        for number, batch in enumerate(batches(datagrams), 1):
+            for each in batch:
+                sender.sendto(each.data, (proxy, 5060))
+            if not answers(sender, host.address, proxy, number):
+                for place, each in enumerate(batch):
+                    (evidence / f"last-{place:02}.dat").write_bytes(each.data)
+                pytest.fail(
+                    f"no answer after {', '.join(each.what for each in batch)}; kept in {evidence}",
+                    pytrace=False,
+                )
+
+
+def answers(asker: socket.socket, own: str, proxy: str, number: int) -> bool:
+    """Return whether the proxy answers OPTIONS, whatever else it answers meanwhile."""
+    ping = PING % {b"proxy": proxy.encode(), b"own": own.encode(), b"number": number}
+    asker.sendto(ping, (proxy, 5060))
+    deadline = time.monotonic() + 2
+    with contextlib.suppress(TimeoutError):
+        while time.monotonic() < deadline:
+            answer = asker.recv(65535)
+            if answer.startswith(b"SIP/2.0 ") and b"Call-ID: ping%d@" % number in answer:
+                return True
+    return False
+
+
+def dropped(status: Mapping[str, object]) -> dict[str, int]:
+    """Return the counters of dropped messages: why, and how many."""
+    return {path: number for path, number in counters(status).items() if DROPPED.search(path)}
+
+
+def counters(status: Mapping[str, object], prefix: str = "") -> dict[str, int]:
+    """Return every number in what the proxy says of itself, by its path."""
+    found: dict[str, int] = {}
+    for name, value in status.items():
+        if isinstance(value, Mapping):
+            found |= counters(value, f"{prefix}{name}/")
+        elif isinstance(value, int):
+            found[f"{prefix}{name}"] = value
+    return found
+
+
+def test_a_call_survives_bad_input_from_both_sides(bed: Bed, directory: Path) -> None:
+    """Two phones talk while strangers on either side send what no proxy should see."""
+    datagrams = hostile()
+    before = bed.gateway.status()
+    call = Call(bed.alice, bed.bob)
+    call.talk(1)
+    begun = {phone: call.recording(phone).seconds for phone in call.phones}
+    start = time.monotonic()
+    attack(bed.hosts.guest, f"{INSIDE}1", datagrams, directory)
+    attack(bed.hosts.stranger, f"{OUTSIDE}1", datagrams, directory)
+    lasted = time.monotonic() - start
+
+    call.talk(1)
+    for phone in call.phones:
+        tone = call.peer(phone).tone
+        heard = call.recording(phone).since(begun[phone]).heard(tone)
+        assert heard >= AUDIBLE * lasted, f"{phone.user} hears {heard:.1f} of {lasted:.1f} s"
+    call.hang_up(bed.bob)
+
+    after = bed.gateway.status()
+    news = {path: number - dropped(before).get(path, 0) for path, number in dropped(after).items()}
+    reasons = [path for path, number in news.items() if number > 0]
+    assert len(reasons) >= 5, f"the counters say why: {news}"
+    beyond_doubt = sum(each.never_sip for each in datagrams)
+    assert sum(news.values()) >= 2 * beyond_doubt, f"the counters say how many: {news}"
+
+
+def test_after_bad_input_a_new_call_works(bed: Bed, directory: Path) -> None:
+    """What has been sent leaves nothing behind that is in the way of others."""
+    invalid = [each for each in hostile() if each.what.startswith("invalid")]
+    attack(bed.hosts.guest, f"{INSIDE}1", invalid, directory)
+    attack(bed.hosts.stranger, f"{OUTSIDE}1", invalid, directory)
+    for caller, callee in ((bed.alice, bed.carol), (bed.bob, bed.alice)):
+        call = Call(caller, callee)
+        call.talk(1)
+        call.hang_up(callee)
+
+
+def test_a_proxy_under_attack_keeps_what_it_knows(bed: Bed) -> None:
+    """Nobody's registration was lost or moved, at the provider or here."""
+    contacts = bed.provider.contacts()
+    assert all(len(contacts[user]) == 1 for user in ("alice", "bob", "carol"))
+    assert bed.gateway.status()["registrations"] >= 2

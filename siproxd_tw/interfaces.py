@@ -94,7 +94,9 @@ class Refused(Exception):
     `status` None means silence: the sender is to learn nothing (access lists).
     """
 
-    def __init__(self, status: int | None, why: str, *, phrase: str = "", headers: Sequence[bytes] = ()) -> None:
+    def __init__(
+        self, status: int | None, why: str, *, phrase: str = "", headers: Sequence[bytes] = ()
+    ) -> None:
         super().__init__(why)
         self.status = status
         self.why = why

@@ -10,6 +10,7 @@ import os
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from siproxd_tw.media.relay import LocalRelay, NoRelay
 from twisted.application.service import MultiService
 from twisted.internet.defer import Deferred, DeferredList, maybeDeferred
 from twisted.internet.interfaces import IDelayedCall
@@ -19,7 +20,6 @@ from zope.interface import implementer
 
 from siproxd_tw.config.settings import Config
 from siproxd_tw.interfaces import Address, IAddresses, IMediaRelay, IResolver, IStatus, Side
-from siproxd_tw.media.relay import LocalRelay, NoRelay
 from siproxd_tw.proxy.authentication import Authentication
 from siproxd_tw.proxy.core import ProxyCore
 from siproxd_tw.proxy.dialogs import Dialogs
@@ -60,15 +60,17 @@ class Siproxd(MultiService):
         randomness: Callable[[int], bytes] = os.urandom,
         in_thread: Callable[..., Deferred[Any]] = maybeDeferred,
     ) -> None:
-        super().__init__()
-        self.setName("siproxd")
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.setName("siproxd")  # type: ignore[no-untyped-call]
         self._config = config
         self._reactor = reactor
         self._addresses = addresses
         secret = randomness(32)
         self.location = Location()
         self.relay: Any = (
-            LocalRelay(config.media, addresses, reactor.listenUDP, reactor) if config.media.enabled else NoRelay()
+            LocalRelay(config.media, addresses, reactor.listenUDP, reactor)
+            if config.media.enabled
+            else NoRelay()
         )
         self.signalling = SignallingLayer(reactor, addresses, secret)
         self._dialogs = Dialogs()
@@ -91,7 +93,9 @@ class Siproxd(MultiService):
             access=Access(config.access),
             authentication=Authentication(config.auth, secret),
             routing=routing,
-            registrar=Registrar(config.registrar, self.location, addresses, masquerade, self._registrations_changed),
+            registrar=Registrar(
+                config.registrar, self.location, addresses, masquerade, self._registrations_changed
+            ),
             dialogs=self._dialogs,
             dress=Dress(config.sip, addresses, routing, masquerade, self._dialogs),
             negotiation=OfferAnswer(relay),
@@ -105,7 +109,7 @@ class Siproxd(MultiService):
 
         Raises CannotListen, whose text is for the administrator, when the SIP port cannot be had.
         """
-        super().startService()
+        super().startService()  # type: ignore[no-untyped-call]
         self._load()
         self._bind()
         self._addresses.watch(self._rebind)
@@ -132,9 +136,9 @@ class Siproxd(MultiService):
     def _bind(self) -> None:
         """Have one socket per own address; on a one-armed gateway one serves both sides."""
         wanted = self._wanted()
-        for host in set(self._transports) - set(wanted.values()):
-            self._log.info("address {host} is gone", host=host)
-            self._transports.pop(host).stop()
+        for gone in [host for host in self._transports if host not in wanted.values()]:
+            self._log.info("address {host} is gone", host=gone)
+            self._transports.pop(gone).stop()
         for side, host in wanted.items():
             if host is None:
                 self._log.warn("waiting: the {side} interface has no address yet", side=side.value)
@@ -194,6 +198,7 @@ class Siproxd(MultiService):
         return self._config.sip.port
 
     def status(self) -> Mapping[str, object]:
+        """See IStatus."""
         return {
             "registrations": len(self.location),
             "signalling": self.signalling.status(),

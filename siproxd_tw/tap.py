@@ -14,8 +14,8 @@ import sys
 from dataclasses import replace
 from typing import Any
 
+from siproxd_tw.transport.addresses import GatewayAddresses
 from twisted.application.service import IService, MultiService
-from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 from twisted.python.usage import Options as UsageOptions
 from twisted.python.usage import UsageError
@@ -24,7 +24,6 @@ from siproxd_tw.config.reader import Reading, candidates, load
 from siproxd_tw.config.settings import Config, NetworkConfig
 from siproxd_tw.interfaces import Side
 from siproxd_tw.service import Siproxd
-from siproxd_tw.transport.addresses import GatewayAddresses
 from siproxd_tw.transport.detect import detect
 from siproxd_tw.transport.netif import default_route_address, interfaces
 from siproxd_tw.transport.ports import CannotListen
@@ -50,7 +49,7 @@ class Options(UsageOptions):
     ]
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.reading = Reading("", Config(), (), {})
 
     def postOptions(self) -> None:
@@ -94,7 +93,7 @@ def makeService(options: Options) -> IService:
     resolver = SystemResolver(clock.nameResolver, clock)
     siproxd = Siproxd(config, reactor=clock, addresses=addresses, resolver=resolver, in_thread=deferToThread)
     assembly = _Assembly(clock, addresses, siproxd, options.reading)
-    siproxd.setServiceParent(assembly)
+    siproxd.setServiceParent(assembly)  # type: ignore[no-untyped-call]
     return assembly
 
 
@@ -124,7 +123,7 @@ class _Assembly(MultiService):
     """The proxy with what the process needs around it: addresses, signals, words for the administrator."""
 
     def __init__(self, reactor: Any, addresses: GatewayAddresses, siproxd: Siproxd, reading: Reading) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self._reactor = reactor
         self._addresses = addresses
         self._siproxd = siproxd
@@ -136,16 +135,16 @@ class _Assembly(MultiService):
             (_log.info if problem.severity == "notice" else _log.warn)("{problem}", problem=str(problem))
         self._addresses.start()
         try:
-            super().startService()
+            super().startService()  # type: ignore[no-untyped-call]
         except CannotListen as refused:
             raise SystemExit(f"siproxd: {refused}") from None
         signal.signal(signal.SIGUSR1, self._asked_for_status)
         self._welcome()
 
-    def stopService(self) -> Deferred[Any]:
+    def stopService(self) -> Any:
         """Stop everything."""
         self._addresses.stop()
-        return super().stopService()
+        return super().stopService()  # type: ignore[no-untyped-call]
 
     def _asked_for_status(self, _number: int, _frame: object) -> None:
         self._reactor.callFromThread(self._log_status)
@@ -163,6 +162,6 @@ class _Assembly(MultiService):
         _log.info("type into the phone: outbound proxy (or SIP proxy) {proxy}, transport UDP", proxy=proxy)
         _log.info("  registrar, domain, user and password: as the provider says; STUN, ICE and SIP ALG off")
         outside = self._addresses.advertised(Side.OUTSIDE)
-        _log.info("outside the phones are at {outside}", outside=outside or "an address that is not there yet")
-
-
+        _log.info(
+            "outside the phones are at {outside}", outside=outside or "an address that is not there yet"
+        )

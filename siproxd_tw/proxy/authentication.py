@@ -9,12 +9,12 @@ from __future__ import annotations
 
 from functools import partial
 
+from siproxd_tw.proxy.credentials import Credentials
+from siproxd_tw.sip.digest import Challenger, Verdict, parse_credentials
 from twisted.logger import Logger
 
 from siproxd_tw.config.settings import AuthConfig
 from siproxd_tw.interfaces import Refused
-from siproxd_tw.proxy.credentials import Credentials
-from siproxd_tw.sip.digest import Challenger, Verdict, parse_credentials
 from siproxd_tw.sip.grammar import unescape
 from siproxd_tw.sip.message import Request
 from siproxd_tw.sip.uri import SIPURI

@@ -58,7 +58,8 @@ __all__ = ["ProxyCore"]
 #: What we say of ourselves in the answer to OPTIONS: a proxy has no methods of its own.
 CAPABILITIES = (
     b"Accept: application/sdp",
-    b"Allow: INVITE, ACK, CANCEL, BYE, OPTIONS, REGISTER, PRACK, UPDATE, INFO, SUBSCRIBE, NOTIFY, REFER, MESSAGE, PUBLISH",
+    b"Allow: INVITE, ACK, CANCEL, BYE, OPTIONS, REGISTER, PRACK, UPDATE, INFO, SUBSCRIBE, NOTIFY, REFER,"
+    b" MESSAGE, PUBLISH",
 )
 RETRY = (b"Retry-After: 10",)
 
@@ -101,9 +102,11 @@ class ProxyCore:
     # before there is state
 
     def admits(self, flow: Flow) -> None:
+        """See ITransactionUser."""
         self._access.admit(flow)
 
     def screen(self, request: Request, flow: Flow) -> None:
+        """See ITransactionUser; section 16.3, and whether there is a target at all."""
         self._access.check(request, flow)
         validate(request, flow.side, self._secret, self._routing.is_own)
         if request.method == "OPTIONS" and hops_left(request) == 0:
@@ -130,6 +133,7 @@ class ProxyCore:
     # events
 
     def event_received(self, event: Event) -> None:
+        """See ITransactionUser."""
         match event:
             case RequestReceived(transaction):
                 context = ResponseContext(transaction, transaction.request, transaction.flow)
@@ -137,7 +141,9 @@ class ProxyCore:
                 self._in_order(transaction.request.call_id, self._proxy(context))
             case ResponseReceived(transaction, response):
                 if isinstance(transaction.user, ResponseContext) and response.status > 100:
-                    self._in_order(response.call_id, self._return(transaction.user, response, transaction.flow))
+                    self._in_order(
+                        response.call_id, self._return(transaction.user, response, transaction.flow)
+                    )
             case AckReceived(request, flow):
                 self._in_order(request.call_id, self._acknowledge(request, flow))
             case CancelReceived():
@@ -198,7 +204,9 @@ class ProxyCore:
         now = self._clock.seconds()
         if await self._is_registrar_for(copy):
             self._authentication.check(copy, now)
-            self._signalling.respond(context.server, self._registrar.answer(context.request, context.flow, now))
+            self._signalling.respond(
+                context.server, self._registrar.answer(context.request, context.flow, now)
+            )
             return
         if context.flow.side is Side.OUTSIDE:
             raise Refused(403, "REGISTER from outside for somebody else")
@@ -350,4 +358,9 @@ class ProxyCore:
             self._signalling.forget(context.server)
 
     def status(self) -> Mapping[str, object]:
-        return {"dialogs": len(self._dialogs), "waiting": len(self._queues), **dict(sorted(self._counters.items()))}
+        """See IStatus."""
+        return {
+            "dialogs": len(self._dialogs),
+            "waiting": len(self._queues),
+            **dict(sorted(self._counters.items())),
+        }

@@ -36,7 +36,12 @@ class Dress:
     """Edits messages for the side that they go to."""
 
     def __init__(
-        self, config: SIPConfig, addresses: IAddresses, routing: Routing, masquerade: Masquerade, dialogs: Dialogs
+        self,
+        config: SIPConfig,
+        addresses: IAddresses,
+        routing: Routing,
+        masquerade: Masquerade,
+        dialogs: Dialogs,
     ) -> None:
         self._config = config
         self._addresses = addresses

@@ -183,7 +183,7 @@ class Location:
         if taken or any(b.masked_user == unescape(user) for b in self._by_user.get(unescape(user), ())):
             seed = bytes(aor) + b"\0" + bytes(contact)
             user += b"~" + hashlib.blake2b(seed, digest_size=4).hexdigest().encode()
-        return SIPURI("sip", user or None, None, host, port, b"", b"")
+        return SIPURI("sip", user or None, None, host, port)
 
 
 def _hosts(binding: Binding) -> set[str]:
@@ -193,7 +193,9 @@ def _hosts(binding: Binding) -> set[str]:
     return hosts
 
 
-def _discard(index: dict[bytes, list[Binding]] | dict[str, list[Binding]], key: bytes | str, binding: Binding) -> None:
+def _discard(
+    index: dict[bytes, list[Binding]] | dict[str, list[Binding]], key: bytes | str, binding: Binding
+) -> None:
     entries = index[key]  # type: ignore[index]
     entries.remove(binding)
     if not entries:
@@ -203,10 +205,9 @@ def _discard(index: dict[bytes, list[Binding]] | dict[str, list[Binding]], key: 
 def dumps(bindings: Iterable[Binding]) -> bytes:
     """Write siproxd's registration file: per slot its state, then contact, masked URI and AOR."""
     lines: list[bytes] = []
-    count = 0
-    for count, b in enumerate(bindings, 1):
+    for b in bindings:
         lines += (b"****:1:%d" % b.expires, b.contact_text, bytes(b.masked), bytes(b.aor))
-    lines += [b"****:0:0"] * (SLOTS - count)
+    lines += [b"****:0:0"] * (SLOTS - len(lines) // 4)
     return b"\n".join(lines) + b"\n"
 
 
@@ -253,5 +254,3 @@ def _sip_uri(text: bytes) -> SIPURI:
     if not isinstance(uri, SIPURI):
         raise ValueError(f"expected a sip: URI, not {text[:40]!r}")
     return uri
-
-

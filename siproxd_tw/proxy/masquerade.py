@@ -48,10 +48,10 @@ class Masquerade:
             return None
         original = contacts[0].uri_text if len(contacts) == 1 and not contacts[0].is_wildcard else None
         aor = (message.to if isinstance(message, Response) else message.from_).uri
-        for contact in reversed(contacts):  # from the right, so that positions stay true
+        for contact in contacts:
             masked = self._masked(message, contact, aor, flow, host)
             if masked is not None:
-                message.edit(contact.field, contact.uri_start, contact.uri_end, masked, MASKED)
+                message.replace_uri(contact, masked, MASKED)
         return original
 
     def _masked(
@@ -84,9 +84,11 @@ class Masquerade:
     def show(self, response: Response, bindings: Iterable[Binding]) -> None:
         """Give a phone its own Contacts back in the response to a REGISTER; others' stay."""
         known = {(b.masked.user, b.masked.host): b for b in bindings}
-        for contact in reversed(response.contacts()):
+        for contact in response.contacts():
             if contact.is_wildcard or not isinstance(contact.uri, SIPURI):
                 continue
             binding = known.get((contact.uri.user, contact.uri.host))
             if binding is not None:
-                response.edit(contact.field, contact.uri_start, contact.uri_end, binding.contact_text, UNMASKED)
+                response.edit(
+                    contact.field, contact.uri_start, contact.uri_end, binding.contact_text, UNMASKED
+                )

@@ -89,7 +89,9 @@ class OfferAnswer:
             response.edit_body(await self._relay.offer(exchange, response.body))
         except MediaUnavailable as why:
             # The 2xx is on its way to the caller already and cannot be refused any more.
-            self._log.warn("no media for call {call_id}: {why}", call_id=call_id.decode("utf-8", "replace"), why=why)
+            self._log.warn(
+                "no media for call {call_id}: {why}", call_id=call_id.decode("utf-8", "replace"), why=why
+            )
             return
         context.offer = exchange
         if len(self._waiting) >= MOST_WAITING:
@@ -118,6 +120,6 @@ def _has_description(message: Message) -> bool:
 
 
 def _cseq_of_rack(value: bytes | None) -> int:
-    """Return the CSeq number in ``RAck: response-num CSeq-num Method`` (RFC 3262 7.2); -1 if there is none."""
+    """Return the CSeq number in ``RAck: response-num CSeq-num Method`` (RFC 3262 7.2), else -1."""
     words = (value or b"").split()
     return int(words[1]) if len(words) == 3 and words[1].isdigit() else -1

@@ -45,7 +45,9 @@ class RegistrationFile:
         if self._writing is not None:
             self._next = content
             return self._writing
-        self._writing = self._in_thread(self._write, content).addErrback(self._failed).addCallback(self._written)
+        self._writing = (
+            self._in_thread(self._write, content).addErrback(self._failed).addCallback(self._written)
+        )
         return self._writing
 
     def _written(self, _: object) -> Deferred[Any] | None:

@@ -66,9 +66,8 @@ class Registrar:
     def pass_on(self, copy: Request, flow: Flow, now: float) -> Registration:
         """Masquerade the Contacts of `copy`, about to be sent to a registrar outside."""
         registration = self._read(copy, flow, now, local=False)
-        pairs = zip(reversed(_addresses_of(copy)), reversed(registration.wanted), strict=True)
-        for contact, (binding, _) in pairs:
-            copy.edit(contact.field, contact.uri_start, contact.uri_end, bytes(binding.masked), MASKED)
+        for contact, binding in zip(_addresses_of(copy), registration.bindings, strict=True):
+            copy.replace_uri(contact, bytes(binding.masked), MASKED)
             self._pending[binding.masked_user] = binding
         return registration
 
@@ -155,7 +154,16 @@ class Registrar:
         if not local:
             masked = self._at_this_address(masked)
         return Binding(
-            uri, contact.uri_text, aor, masked, now, source, instance, local, request.call_id, request.cseq.number
+            uri,
+            contact.uri_text,
+            aor,
+            masked,
+            now,
+            source,
+            instance,
+            local,
+            request.call_id,
+            request.cseq.number,
         )
 
     def _mask(self, aor: SIPURI, uri: SIPURI, local: bool, source: Address, instance: bytes) -> SIPURI:

@@ -137,8 +137,15 @@ class Routing:
         if flow.side is Side.INSIDE and not here:
             return None
         found = location.with_user(unescape(uri.user or b""), now) if uri.user else []
-        if not found and flow.side is Side.OUTSIDE and isinstance(request.to.uri, SIPURI) and not request.to_tag:
-            found = location.of(request.to.uri, now) or location.with_user(unescape(request.to.uri.user or b""), now)
+        if (
+            not found
+            and flow.side is Side.OUTSIDE
+            and isinstance(request.to.uri, SIPURI)
+            and not request.to_tag
+        ):
+            found = location.of(request.to.uri, now) or location.with_user(
+                unescape(request.to.uri.user or b""), now
+            )
         return found[-1] if found else None
 
     def _is_here(self, request: Request) -> bool:

@@ -59,7 +59,9 @@ class Access:
         if request.method == "REGISTER":
             if not self.may_register(flow):
                 self._log.warn(
-                    "non-authorized registration attempt from {peer}", peer=flow.remote.host, call_id=request.call_id
+                    "non-authorized registration attempt from {peer}",
+                    peer=flow.remote.host,
+                    call_id=request.call_id,
                 )
                 raise Refused(None, "non-authorized registration attempt")
         elif not self.may_use_sip(flow.remote.host):

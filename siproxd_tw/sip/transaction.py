@@ -86,7 +86,7 @@ class Timers:
     """Ringing time that a proxy allows; more than 3 minutes (16.6 step 11)."""
 
 
-S, I, A = State, Input, Action
+S, E, A = State, Input, Action
 Table = Mapping[tuple[State, Input], tuple[State, tuple[Action, ...]]]
 
 
@@ -107,23 +107,23 @@ INVITE_CLIENT = Machine(  # RFC 3261 figure 5, RFC 6026 figure 3; timer C is sec
     "INVITE client",
     S.CALLING,
     {
-        (S.CALLING, I.RETRANSMIT): (S.CALLING, (A.RESEND,)),
-        (S.CALLING, I.TIMEOUT): (S.TERMINATED, (A.FAIL,)),
-        (S.CALLING, I.TRANSPORT_ERROR): (S.TERMINATED, (A.FAIL,)),
-        (S.CALLING, I.PROVISIONAL): (S.PROCEEDING, (A.TO_USER,)),
-        (S.CALLING, I.SUCCESS): (S.ACCEPTED, (A.TO_USER,)),
-        (S.CALLING, I.FAILURE): (S.COMPLETED, (A.SEND_ACK, A.TO_USER)),
-        (S.PROCEEDING, I.PROVISIONAL): (S.PROCEEDING, (A.TO_USER,)),
-        (S.PROCEEDING, I.SUCCESS): (S.ACCEPTED, (A.TO_USER,)),
-        (S.PROCEEDING, I.FAILURE): (S.COMPLETED, (A.SEND_ACK, A.TO_USER)),
-        (S.PROCEEDING, I.TIMER_C): (S.PROCEEDING, (A.GIVE_UP_RINGING,)),
-        (S.PROCEEDING, I.TIMEOUT): (S.TERMINATED, (A.FAIL,)),  # 64*T1 after a CANCEL (9.1)
-        (S.PROCEEDING, I.TRANSPORT_ERROR): (S.TERMINATED, (A.FAIL,)),
-        (S.COMPLETED, I.FAILURE): (S.COMPLETED, (A.SEND_ACK,)),
-        (S.COMPLETED, I.TRANSPORT_ERROR): (S.TERMINATED, (A.FAIL,)),
-        (S.COMPLETED, I.LINGER_OVER): (S.TERMINATED, ()),
-        (S.ACCEPTED, I.SUCCESS): (S.ACCEPTED, (A.TO_USER,)),
-        (S.ACCEPTED, I.LINGER_OVER): (S.TERMINATED, ()),
+        (S.CALLING, E.RETRANSMIT): (S.CALLING, (A.RESEND,)),
+        (S.CALLING, E.TIMEOUT): (S.TERMINATED, (A.FAIL,)),
+        (S.CALLING, E.TRANSPORT_ERROR): (S.TERMINATED, (A.FAIL,)),
+        (S.CALLING, E.PROVISIONAL): (S.PROCEEDING, (A.TO_USER,)),
+        (S.CALLING, E.SUCCESS): (S.ACCEPTED, (A.TO_USER,)),
+        (S.CALLING, E.FAILURE): (S.COMPLETED, (A.SEND_ACK, A.TO_USER)),
+        (S.PROCEEDING, E.PROVISIONAL): (S.PROCEEDING, (A.TO_USER,)),
+        (S.PROCEEDING, E.SUCCESS): (S.ACCEPTED, (A.TO_USER,)),
+        (S.PROCEEDING, E.FAILURE): (S.COMPLETED, (A.SEND_ACK, A.TO_USER)),
+        (S.PROCEEDING, E.TIMER_C): (S.PROCEEDING, (A.GIVE_UP_RINGING,)),
+        (S.PROCEEDING, E.TIMEOUT): (S.TERMINATED, (A.FAIL,)),  # 64*T1 after a CANCEL (9.1)
+        (S.PROCEEDING, E.TRANSPORT_ERROR): (S.TERMINATED, (A.FAIL,)),
+        (S.COMPLETED, E.FAILURE): (S.COMPLETED, (A.SEND_ACK,)),
+        (S.COMPLETED, E.TRANSPORT_ERROR): (S.TERMINATED, (A.FAIL,)),
+        (S.COMPLETED, E.LINGER_OVER): (S.TERMINATED, ()),
+        (S.ACCEPTED, E.SUCCESS): (S.ACCEPTED, (A.TO_USER,)),
+        (S.ACCEPTED, E.LINGER_OVER): (S.TERMINATED, ()),
     },
     {S.COMPLETED: lambda t: t.d, S.ACCEPTED: lambda t: 64 * t.t1},  # timers D and M
     frozenset({S.ACCEPTED}),
@@ -133,23 +133,23 @@ INVITE_SERVER = Machine(  # RFC 3261 figure 7, RFC 6026 figures 1 and 2
     "INVITE server",
     S.PROCEEDING,
     {
-        (S.PROCEEDING, I.REQUEST): (S.PROCEEDING, (A.RESEND,)),
-        (S.PROCEEDING, I.PROVISIONAL): (S.PROCEEDING, (A.SEND,)),
-        (S.PROCEEDING, I.SUCCESS): (S.ACCEPTED, (A.SEND,)),
-        (S.PROCEEDING, I.FAILURE): (S.COMPLETED, (A.SEND,)),
-        (S.PROCEEDING, I.TRANSPORT_ERROR): (S.TERMINATED, (A.FAIL,)),
-        (S.ACCEPTED, I.REQUEST): (S.ACCEPTED, ()),
-        (S.ACCEPTED, I.SUCCESS): (S.ACCEPTED, (A.SEND,)),
-        (S.ACCEPTED, I.ACK): (S.ACCEPTED, (A.TO_USER,)),
-        (S.ACCEPTED, I.LINGER_OVER): (S.TERMINATED, ()),
-        (S.COMPLETED, I.REQUEST): (S.COMPLETED, (A.RESEND,)),
-        (S.COMPLETED, I.RETRANSMIT): (S.COMPLETED, (A.RESEND,)),
-        (S.COMPLETED, I.TIMEOUT): (S.TERMINATED, (A.FAIL,)),
-        (S.COMPLETED, I.TRANSPORT_ERROR): (S.TERMINATED, (A.FAIL,)),
-        (S.COMPLETED, I.ACK): (S.CONFIRMED, ()),
-        (S.CONFIRMED, I.ACK): (S.CONFIRMED, ()),
-        (S.CONFIRMED, I.REQUEST): (S.CONFIRMED, ()),
-        (S.CONFIRMED, I.LINGER_OVER): (S.TERMINATED, ()),
+        (S.PROCEEDING, E.REQUEST): (S.PROCEEDING, (A.RESEND,)),
+        (S.PROCEEDING, E.PROVISIONAL): (S.PROCEEDING, (A.SEND,)),
+        (S.PROCEEDING, E.SUCCESS): (S.ACCEPTED, (A.SEND,)),
+        (S.PROCEEDING, E.FAILURE): (S.COMPLETED, (A.SEND,)),
+        (S.PROCEEDING, E.TRANSPORT_ERROR): (S.TERMINATED, (A.FAIL,)),
+        (S.ACCEPTED, E.REQUEST): (S.ACCEPTED, ()),
+        (S.ACCEPTED, E.SUCCESS): (S.ACCEPTED, (A.SEND,)),
+        (S.ACCEPTED, E.ACK): (S.ACCEPTED, (A.TO_USER,)),
+        (S.ACCEPTED, E.LINGER_OVER): (S.TERMINATED, ()),
+        (S.COMPLETED, E.REQUEST): (S.COMPLETED, (A.RESEND,)),
+        (S.COMPLETED, E.RETRANSMIT): (S.COMPLETED, (A.RESEND,)),
+        (S.COMPLETED, E.TIMEOUT): (S.TERMINATED, (A.FAIL,)),
+        (S.COMPLETED, E.TRANSPORT_ERROR): (S.TERMINATED, (A.FAIL,)),
+        (S.COMPLETED, E.ACK): (S.CONFIRMED, ()),
+        (S.CONFIRMED, E.ACK): (S.CONFIRMED, ()),
+        (S.CONFIRMED, E.REQUEST): (S.CONFIRMED, ()),
+        (S.CONFIRMED, E.LINGER_OVER): (S.TERMINATED, ()),
     },
     {S.ACCEPTED: lambda t: 64 * t.t1, S.CONFIRMED: lambda t: t.t4},  # timers L and I
     frozenset({S.ACCEPTED}),
@@ -159,19 +159,19 @@ NON_INVITE_CLIENT = Machine(  # RFC 3261 figure 6
     "non-INVITE client",
     S.TRYING,
     {
-        (S.TRYING, I.RETRANSMIT): (S.TRYING, (A.RESEND,)),
-        (S.TRYING, I.TIMEOUT): (S.TERMINATED, (A.FAIL,)),
-        (S.TRYING, I.TRANSPORT_ERROR): (S.TERMINATED, (A.FAIL,)),
-        (S.TRYING, I.PROVISIONAL): (S.PROCEEDING, (A.TO_USER,)),
-        (S.TRYING, I.SUCCESS): (S.COMPLETED, (A.TO_USER,)),
-        (S.TRYING, I.FAILURE): (S.COMPLETED, (A.TO_USER,)),
-        (S.PROCEEDING, I.RETRANSMIT): (S.PROCEEDING, (A.RESEND,)),
-        (S.PROCEEDING, I.TIMEOUT): (S.TERMINATED, (A.FAIL,)),
-        (S.PROCEEDING, I.TRANSPORT_ERROR): (S.TERMINATED, (A.FAIL,)),
-        (S.PROCEEDING, I.PROVISIONAL): (S.PROCEEDING, (A.TO_USER,)),
-        (S.PROCEEDING, I.SUCCESS): (S.COMPLETED, (A.TO_USER,)),
-        (S.PROCEEDING, I.FAILURE): (S.COMPLETED, (A.TO_USER,)),
-        (S.COMPLETED, I.LINGER_OVER): (S.TERMINATED, ()),
+        (S.TRYING, E.RETRANSMIT): (S.TRYING, (A.RESEND,)),
+        (S.TRYING, E.TIMEOUT): (S.TERMINATED, (A.FAIL,)),
+        (S.TRYING, E.TRANSPORT_ERROR): (S.TERMINATED, (A.FAIL,)),
+        (S.TRYING, E.PROVISIONAL): (S.PROCEEDING, (A.TO_USER,)),
+        (S.TRYING, E.SUCCESS): (S.COMPLETED, (A.TO_USER,)),
+        (S.TRYING, E.FAILURE): (S.COMPLETED, (A.TO_USER,)),
+        (S.PROCEEDING, E.RETRANSMIT): (S.PROCEEDING, (A.RESEND,)),
+        (S.PROCEEDING, E.TIMEOUT): (S.TERMINATED, (A.FAIL,)),
+        (S.PROCEEDING, E.TRANSPORT_ERROR): (S.TERMINATED, (A.FAIL,)),
+        (S.PROCEEDING, E.PROVISIONAL): (S.PROCEEDING, (A.TO_USER,)),
+        (S.PROCEEDING, E.SUCCESS): (S.COMPLETED, (A.TO_USER,)),
+        (S.PROCEEDING, E.FAILURE): (S.COMPLETED, (A.TO_USER,)),
+        (S.COMPLETED, E.LINGER_OVER): (S.TERMINATED, ()),
     },
     {S.COMPLETED: lambda t: t.t4},  # timer K
 )
@@ -180,18 +180,18 @@ NON_INVITE_SERVER = Machine(  # RFC 3261 figure 8
     "non-INVITE server",
     S.TRYING,
     {
-        (S.TRYING, I.REQUEST): (S.TRYING, ()),
-        (S.TRYING, I.PROVISIONAL): (S.PROCEEDING, (A.SEND,)),
-        (S.TRYING, I.SUCCESS): (S.COMPLETED, (A.SEND,)),
-        (S.TRYING, I.FAILURE): (S.COMPLETED, (A.SEND,)),
-        (S.PROCEEDING, I.REQUEST): (S.PROCEEDING, (A.RESEND,)),
-        (S.PROCEEDING, I.PROVISIONAL): (S.PROCEEDING, (A.SEND,)),
-        (S.PROCEEDING, I.SUCCESS): (S.COMPLETED, (A.SEND,)),
-        (S.PROCEEDING, I.FAILURE): (S.COMPLETED, (A.SEND,)),
-        (S.PROCEEDING, I.TRANSPORT_ERROR): (S.TERMINATED, (A.FAIL,)),
-        (S.COMPLETED, I.REQUEST): (S.COMPLETED, (A.RESEND,)),
-        (S.COMPLETED, I.TRANSPORT_ERROR): (S.TERMINATED, (A.FAIL,)),
-        (S.COMPLETED, I.LINGER_OVER): (S.TERMINATED, ()),
+        (S.TRYING, E.REQUEST): (S.TRYING, ()),
+        (S.TRYING, E.PROVISIONAL): (S.PROCEEDING, (A.SEND,)),
+        (S.TRYING, E.SUCCESS): (S.COMPLETED, (A.SEND,)),
+        (S.TRYING, E.FAILURE): (S.COMPLETED, (A.SEND,)),
+        (S.PROCEEDING, E.REQUEST): (S.PROCEEDING, (A.RESEND,)),
+        (S.PROCEEDING, E.PROVISIONAL): (S.PROCEEDING, (A.SEND,)),
+        (S.PROCEEDING, E.SUCCESS): (S.COMPLETED, (A.SEND,)),
+        (S.PROCEEDING, E.FAILURE): (S.COMPLETED, (A.SEND,)),
+        (S.PROCEEDING, E.TRANSPORT_ERROR): (S.TERMINATED, (A.FAIL,)),
+        (S.COMPLETED, E.REQUEST): (S.COMPLETED, (A.RESEND,)),
+        (S.COMPLETED, E.TRANSPORT_ERROR): (S.TERMINATED, (A.FAIL,)),
+        (S.COMPLETED, E.LINGER_OVER): (S.TERMINATED, ()),
     },
     {S.COMPLETED: lambda t: 64 * t.t1},  # timer J
 )
@@ -217,7 +217,7 @@ class Transaction:
     def start(self, now: float) -> None:
         """Arm the timers of the initial state: A and B, E and F, or none for a server."""
         if self.machine in _CLIENTS:
-            self.deadlines[I.TIMEOUT] = now + 64 * self.timers.t1
+            self.deadlines[E.TIMEOUT] = now + 64 * self.timers.t1
             self._retransmit_after(self.timers.t1, now)
 
     def advance(self, happened: Input, now: float) -> tuple[Action, ...]:
@@ -226,10 +226,10 @@ class Transaction:
             state, actions = self.machine.transitions[self.state, happened]
         except KeyError:
             return ()
-        if happened is I.RETRANSMIT:
+        if happened is E.RETRANSMIT:
             self._retransmit_again(now)
-        if happened is I.PROVISIONAL and self.machine is INVITE_CLIENT:
-            self.deadlines[I.TIMER_C] = now + self.timers.c
+        if happened is E.PROVISIONAL and self.machine is INVITE_CLIENT:
+            self.deadlines[E.TIMER_C] = now + self.timers.c
         if state is not self.state:
             self._enter(state, now)
         return actions
@@ -248,7 +248,7 @@ class Transaction:
     def _retransmit_after(self, interval: float, now: float) -> None:
         if not self.reliable:
             self._interval = interval
-            self.deadlines[I.RETRANSMIT] = now + interval
+            self.deadlines[E.RETRANSMIT] = now + interval
 
     def _retransmit_again(self, now: float) -> None:
         """Double the interval: A without end (17.1.1.2), E and G up to T2 (17.1.2.2, 17.2.1)."""
@@ -264,15 +264,15 @@ class Transaction:
         self.state = state
         if state is S.PROCEEDING and self.machine is NON_INVITE_CLIENT:
             return  # timers E and F keep running (17.1.2.2)
-        timer_c = self.deadlines.get(I.TIMER_C) if state is S.PROCEEDING else None
+        timer_c = self.deadlines.get(E.TIMER_C) if state is S.PROCEEDING else None
         self.deadlines.clear()
         if timer_c is not None:
-            self.deadlines[I.TIMER_C] = timer_c
+            self.deadlines[E.TIMER_C] = timer_c
         linger = self.machine.linger.get(state)
         if linger is not None and (not self.reliable or state in self.machine.linger_always):
-            self.deadlines[I.LINGER_OVER] = now + linger(self.timers)
+            self.deadlines[E.LINGER_OVER] = now + linger(self.timers)
         elif linger is not None:
             self.state = S.TERMINATED
         elif state is S.COMPLETED:  # the INVITE server: timers H and G
-            self.deadlines[I.TIMEOUT] = now + 64 * self.timers.t1
+            self.deadlines[E.TIMEOUT] = now + 64 * self.timers.t1
             self._retransmit_after(self.timers.t1, now)

@@ -80,7 +80,9 @@ class ClientTransaction(Transaction):
 
     __slots__ = ("cancel_sent", "cancel_wanted", "flow", "key", "last", "request", "user")
 
-    def __init__(self, request: Request, flow: Any, key: Key, timers: Timers, reliable: bool, user: Any) -> None:
+    def __init__(
+        self, request: Request, flow: Any, key: Key, timers: Timers, reliable: bool, user: Any
+    ) -> None:
         machine = INVITE_CLIENT if request.method == "INVITE" else NON_INVITE_CLIENT
         super().__init__(machine, timers, reliable)
         self.request = request
@@ -264,7 +266,9 @@ class TransactionLayer:
 
     # what the transaction user says
 
-    def request(self, request: Request, flow: Any, now: float, *, user: Any, reliable: bool = False) -> ClientTransaction:
+    def request(
+        self, request: Request, flow: Any, now: float, *, user: Any, reliable: bool = False
+    ) -> ClientTransaction:
         """Send `request`, whose topmost Via is ours, in a new client transaction."""
         key = (request.top_via.branch, request.method)
         transaction = ClientTransaction(request, flow, key, self._timers, reliable, user)
@@ -327,7 +331,9 @@ class TransactionLayer:
         self._schedule(invite)
         self.request(cancel_for(invite.request), invite.flow, now, user=None, reliable=invite.reliable)
 
-    def _advance(self, transaction: Transaction, happened: Input, now: float, message: bytes = b"") -> tuple[Action, ...]:
+    def _advance(
+        self, transaction: Transaction, happened: Input, now: float, message: bytes = b""
+    ) -> tuple[Action, ...]:
         actions = transaction.advance(happened, now)
         for action in actions:
             self._carry_out(action, transaction, happened, message)

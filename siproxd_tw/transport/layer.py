@@ -8,7 +8,6 @@ into the transaction user, send what is to be sent, arm one timer.
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Mapping
 from typing import Any
@@ -39,7 +38,6 @@ __all__ = ["SHORTEST_MESSAGE", "SignallingLayer", "reply_address"]
 SHORTEST_MESSAGE = 16
 
 DEFAULT_PORT = 5060
-_RPORT = re.compile(rb";[ \t]*rport(?=[ \t]*(?:;|$))", re.I)
 
 
 @implementer(ISignalling, IStatus)
@@ -161,10 +159,12 @@ class SignallingLayer:
     # from the transaction user
 
     def flow_to(self, remote: Address, side: Side) -> Flow | None:
+        """See ISignalling."""
         transport = self._transports.get(side)
         return None if transport is None else Flow(transport, remote, side)
 
     def request(self, request: Request, flow: Flow, user: object) -> ClientTransaction:
+        """See ISignalling."""
         transaction = self._transactions.request(
             request, flow, self._clock.seconds(), user=user, reliable=flow.transport.reliable
         )
@@ -172,17 +172,21 @@ class SignallingLayer:
         return transaction
 
     def respond(self, transaction: ServerTransaction, response: Response) -> None:
+        """See ISignalling."""
         self._transactions.respond(transaction, response, self._clock.seconds())
         self._pump()
 
     def cancel(self, transaction: ClientTransaction) -> None:
+        """See ISignalling."""
         self._transactions.cancel(transaction, self._clock.seconds())
         self._pump()
 
     def forget(self, transaction: ServerTransaction) -> None:
+        """See ISignalling."""
         self._transactions.forget(transaction)
 
     def send(self, request: Request, flow: Flow) -> None:
+        """See ISignalling."""
         self._counters["sent"] += 1
         flow.transport.send(bytes(request), flow.remote)
 
@@ -236,6 +240,7 @@ class SignallingLayer:
         self._pump()
 
     def status(self) -> Mapping[str, object]:
+        """See IStatus."""
         return {"transactions": len(self._transactions), **dict(sorted(self._counters.items()))}
 
 
@@ -246,16 +251,15 @@ def note_source(request: Request, remote: Address) -> Address:
     ``rport`` when it is asked for (RFC 3581 section 4).
     """
     via = request.top_via
-    text = via.field.raw[via.start : via.end]
-    asked = _RPORT.search(text)
-    if via.host != remote.host or asked:
-        if via.received is None:
-            received = b";received=" + remote.host.encode()
-            request.edit(via.field, via.end, via.end, received, "received (RFC 3261 18.2.1)")
-        if asked:
-            at = via.start + asked.end()
-            request.edit(via.field, at, at, b"=%d" % remote.port, "rport (RFC 3581)")
-    return reply_address(remote, via.port, rport=asked is not None)
+    port, asked = via.port, via.param_span(b"rport")
+    if asked is not None:
+        value = b";rport=%d" % remote.port
+        request.edit(via.field, *asked, value, "rport (RFC 3581)")
+    if (via.host != remote.host or asked is not None) and via.received != remote.host:
+        span = via.param_span(b"received") or (via.end, via.end)
+        received = b";received=" + remote.host.encode()
+        request.edit(via.field, *span, received, "received (RFC 3261 18.2.1)")
+    return reply_address(remote, port, rport=asked is not None)
 
 
 def reply_address(remote: Address, sent_by_port: int | None, *, rport: bool) -> Address:

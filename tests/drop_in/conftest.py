@@ -1,0 +1,60 @@
+# SPDX-License-Identifier: MIT
+"""The proxy in its laboratory, as every test here uses it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from twisted.application.service import IService
+
+from tests.support.lab import Lab
+
+Laboratory = Callable[..., Lab]
+
+_failed = pytest.StashKey[bool]()
+
+
+def build(lab: Lab) -> IService:
+    """Assemble the program as the configuration of the laboratory says."""
+    from siproxd_tw.config.reader import read
+    from siproxd_tw.service import Siproxd
+
+    return Siproxd(
+        read(lab.config, "siproxd.conf").config,
+        reactor=lab.reactor,
+        addresses=lab.addresses,
+        resolver=lab.resolver,
+        randomness=lab.randomness,
+    )
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item, call):
+    """Remember which test failed: what it leaves unfinished then is no second failure."""
+    report = yield
+    item.stash[_failed] = item.stash.get(_failed, False) or report.failed
+    return report
+
+
+@pytest.fixture
+def laboratory(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Laboratory]:
+    """Open laboratories with the configuration lines and options given; each is closed and audited."""
+    opened: list[Lab] = []
+
+    def open_laboratory(*directives: str, **options: object) -> Lab:
+        lab = Lab(build, *directives, folder=tmp_path, **options)
+        opened.append(lab)
+        lab.start()
+        return lab
+
+    yield open_laboratory
+    for lab in opened:
+        lab.close(audit=not request.node.stash.get(_failed, False))
+
+
+@pytest.fixture
+def lab(laboratory: Laboratory) -> Lab:
+    """Open the laboratory with nothing special about it."""
+    return laboratory()

@@ -4,7 +4,7 @@ VENV   ?= .venv
 CONFIG ?=
 BIN     = $(VENV)/bin
 
-.PHONY: help run test unit network lint docs packages clean
+.PHONY: help run test unit packaging network lint docs packages clean
 .DEFAULT_GOAL := help
 
 help: ## show what can be made
@@ -27,10 +27,13 @@ $(VENV)/.dev: pyproject.toml | $(BIN)/python
 run: $(VENV)/.run ## start the proxy here (CONFIG=FILE: with that siproxd.conf)
 	@$(BIN)/twistd -n --pidfile= siproxd $(if $(CONFIG),--config $(CONFIG))
 
-test: lint unit network ## everything: linters, unit tests, real phones in network namespaces
+test: lint unit packaging network ## everything: linters, unit tests, wheel, real phones in network namespaces
 
 unit: $(VENV)/.dev ## tests without a network
-	$(BIN)/pytest -q -m "not network"
+	$(BIN)/pytest -q -m "not network and not packaging"
+
+packaging: $(VENV)/.dev ## twistd finds the proxy in a wheel and in an editable install
+	$(BIN)/pytest -q -m packaging
 
 network: $(VENV)/.dev packages ## real phones in network namespaces (root)
 	$(BIN)/pytest -q -m network

@@ -31,8 +31,8 @@ daemonize         = 0
 silence_log       = 0
 """
 
-COMPLAINT = re.compile(r"^.*(?:#(?:error|critical)\]|Traceback|Unhandled).*$", re.MULTILINE)
-"""Log lines above warning level, and exceptions however they got there."""
+COMPLAINT = re.compile(r"^.*(?:#(?:error|critical)\]|Traceback|Unhandled).*(?:\n\t.*)*", re.MULTILINE)
+"""Log entries above warning level, and exceptions however they got there."""
 
 
 class Gateway:
@@ -71,7 +71,7 @@ class Gateway:
         until(lambda: not self.media_ports(), seconds, "all media ports are free again")
 
     def complaints(self, start: int = 0) -> list[str]:
-        """Return the log lines above warning level since byte `start` of its log."""
+        """Return the log entries above warning level since byte `start` of its log."""
         return COMPLAINT.findall(self.program.output(start))
 
     def status(self) -> dict[str, Any]:

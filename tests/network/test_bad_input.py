@@ -14,6 +14,7 @@ import pytest
 
 from tests.network.baresip import Call
 from tests.network.bed import INSIDE, OUTSIDE, Bed
+from tests.network.gateway import SIP_PORT, Gateway
 from tests.network.hostile import Hostile, hostile
 from tests.network.namespaces import Host
 
@@ -52,25 +53,27 @@ def batches(datagrams: list[Hostile]) -> Iterator[list[Hostile]]:
     yield batch
 
 
-def attack(host: Host, proxy: str, datagrams: list[Hostile], evidence: Path) -> None:
-    """Send everything from `host`; after each batch the proxy still answers within two seconds."""
+def attack(gateway: Gateway, host: Host, proxy: str, datagrams: list[Hostile], evidence: Path) -> None:
+    """Send everything from `host`; after each batch the proxy answers, and has not complained."""
+    start = gateway.program.size()
     with host.udp_socket() as sender:
         for number, batch in enumerate(batches(datagrams), 1):
             for each in batch:
-                sender.sendto(each.data, (proxy, 5060))
-            if not answers(sender, host.address, proxy, number):
+                sender.sendto(each.data, (proxy, SIP_PORT))
+            answered = answers(sender, host.address, proxy, number)
+            complaints = gateway.complaints(start)
+            if not answered or complaints:
                 for place, each in enumerate(batch):
-                    (evidence / f"last-{place:02}.dat").write_bytes(each.data)
-                pytest.fail(
-                    f"no answer after {', '.join(each.what for each in batch)}; kept in {evidence}",
-                    pytrace=False,
-                )
+                    (evidence / f"batch-{place:02}.dat").write_bytes(each.data)
+                verdict = "\n".join(complaints) or "no answer within two seconds"
+                sent = "\n".join(f"{len(each.data):5} bytes: {each.what}" for each in batch)
+                pytest.fail(f"{verdict}\nafter these, kept in {evidence}:\n{sent}", pytrace=False)
 
 
 def answers(asker: socket.socket, own: str, proxy: str, number: int) -> bool:
     """Return whether the proxy answers OPTIONS, whatever else it answers meanwhile."""
     ping = PING % {b"proxy": proxy.encode(), b"own": own.encode(), b"number": number}
-    asker.sendto(ping, (proxy, 5060))
+    asker.sendto(ping, (proxy, SIP_PORT))
     deadline = time.monotonic() + 2
     with contextlib.suppress(TimeoutError):
         while time.monotonic() < deadline:
@@ -104,8 +107,8 @@ def test_a_call_survives_bad_input_from_both_sides(bed: Bed, directory: Path) ->
     call.talk(1)
     begun = {phone: call.recording(phone).seconds for phone in call.phones}
     start = time.monotonic()
-    attack(bed.hosts.guest, f"{INSIDE}1", datagrams, directory)
-    attack(bed.hosts.stranger, f"{OUTSIDE}1", datagrams, directory)
+    attack(bed.gateway, bed.hosts.guest, f"{INSIDE}1", datagrams, directory)
+    attack(bed.gateway, bed.hosts.stranger, f"{OUTSIDE}1", datagrams, directory)
     lasted = time.monotonic() - start
 
     call.talk(1)
@@ -126,8 +129,8 @@ def test_a_call_survives_bad_input_from_both_sides(bed: Bed, directory: Path) ->
 def test_after_bad_input_a_new_call_works(bed: Bed, directory: Path) -> None:
     """What has been sent leaves nothing behind that is in the way of others."""
     invalid = [each for each in hostile() if each.what.startswith("invalid")]
-    attack(bed.hosts.guest, f"{INSIDE}1", invalid, directory)
-    attack(bed.hosts.stranger, f"{OUTSIDE}1", invalid, directory)
+    attack(bed.gateway, bed.hosts.guest, f"{INSIDE}1", invalid, directory)
+    attack(bed.gateway, bed.hosts.stranger, f"{OUTSIDE}1", invalid, directory)
     for caller, callee in ((bed.alice, bed.carol), (bed.bob, bed.alice)):
         call = Call(caller, callee)
         call.talk(1)

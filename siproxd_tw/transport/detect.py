@@ -19,15 +19,11 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from ipaddress import IPv4Interface, IPv4Network
+from ipaddress import IPv4Interface
 
-from siproxd_tw.transport.netif import Interface
+from siproxd_tw.transport.netif import Interface, is_private, is_public
 
 __all__ = ["Detected", "detect"]
-
-RFC1918 = tuple(IPv4Network(each) for each in ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16"))
-CARRIER_NAT = IPv4Network("100.64.0.0/10")
-"""Between a provider's NAT and its customers (RFC 6598)."""
 
 SPECIAL = (
     ("a tunnel", re.compile(r"(tun|tap|utun|wg|tailscale|zt|ipsec|ppp|gre|sit|ipip|vti)[\w.-]*")),
@@ -71,14 +67,6 @@ class _Candidate:
         return self.name if self.is_first else str(self.address.ip)
 
     @property
-    def is_private(self) -> bool:
-        return any(self.address.ip in network for network in RFC1918)
-
-    @property
-    def is_public(self) -> bool:
-        return not self.is_private and self.address.ip not in CARRIER_NAT
-
-    @property
     def kind(self) -> int:
         """0 for an ordinary name, else its place in SPECIAL, from 1."""
         found = (n for n, (_, pattern) in enumerate(SPECIAL, 1) if pattern.fullmatch(self.name))
@@ -98,7 +86,6 @@ def detect(interfaces: Sequence[Interface], default_address: str | None) -> Dete
             "name the two sides with if_inbound and if_outbound in a siproxd.conf"
         )
     outside, reasons = _outside(candidates, default_address)
-    inside = outside
     if outside is None:
         inside = outside = _best(candidates)
         reasons.append(f"{outside.name} serves both sides: no interface has a public address")
@@ -106,7 +93,7 @@ def detect(interfaces: Sequence[Interface], default_address: str | None) -> Dete
     else:
         inside, more = _inside(candidates, outside)
         reasons += more
-    if not outside.is_public:
+    if not is_public(outside.address.ip):
         reasons.append(
             f"{outside.address.ip} is not a public address: if a NAT router lies between here and "
             "the provider, set host_outbound to the public address or name of that router"
@@ -137,7 +124,7 @@ def _outside(
         reasons = ["there is no default route"]
     else:
         reasons = [f"the default route leaves by {default_address}, which no interface that is up has"]
-    public = [each for each in candidates if each.is_public]
+    public = [each for each in candidates if is_public(each.address.ip)]
     if not public:
         return None, reasons
     best = _best(public)
@@ -148,13 +135,13 @@ def _inside(candidates: list[_Candidate], outside: _Candidate) -> tuple[_Candida
     reasons = []
     others = []
     for each in candidates:
-        if each is outside or not each.is_private:
+        if each is outside or not is_private(each.address.ip):
             continue
         if each.address.network.overlaps(outside.address.network):
             reasons.append(f"{each.name} is left out: it is in the same network as {outside.name}")
         else:
             others.append(each)
-    if not others or (_best(others).kind and outside.is_private):
+    if not others or (_best(others).kind and is_private(outside.address.ip)):
         reasons.append(f"{outside.name} is the inside too: no other interface looks like a network of phones")
         return outside, [*reasons, *_left_out(others)]
     best = _best(others)

@@ -17,15 +17,28 @@ import sys
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from errno import EAFNOSUPPORT, ENOSYS
-from ipaddress import IPv4Interface, IPv6Interface
+from ipaddress import IPv4Address, IPv4Interface, IPv4Network, IPv6Interface
 
-__all__ = ["Interface", "decode_sockaddr", "default_route_address", "interfaces", "prefix_length"]
+__all__ = [
+    "Interface",
+    "decode_sockaddr",
+    "default_route_address",
+    "interfaces",
+    "is_private",
+    "is_public",
+    "prefix_length",
+]
 
 BSD_LAYOUT = sys.platform != "linux"
 """Whether a sockaddr starts with its own length in one byte and has a family of one byte."""
 
 DOCUMENTATION = ("198.51.100.1", "203.0.113.1", "192.0.2.1")
 """Outside destinations that nobody has (RFC 5737); three: a lab may use one, a firewall refuse another."""
+
+RFC1918 = tuple(IPv4Network(each) for each in ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16"))
+"""Addresses for networks of one's own."""
+CARRIER_NAT = IPv4Network("100.64.0.0/10")
+"""Between a provider's NAT and its customers (RFC 6598)."""
 
 _IFF_UP = 0x1  # the same number on every system
 _ADDRESS = {socket.AF_INET: slice(4, 8), socket.AF_INET6: slice(8, 24)}  # where it is in a sockaddr
@@ -140,6 +153,16 @@ def prefix_length(mask: bytes) -> int:
     bits = 8 * len(mask)
     inverse = int.from_bytes(mask, "big") ^ ((1 << bits) - 1)
     return bits - inverse.bit_length()
+
+
+def is_private(address: IPv4Address) -> bool:
+    """Return whether `address` is one of RFC 1918; `IPv4Address.is_private` means more than that."""
+    return any(address in network for network in RFC1918)
+
+
+def is_public(address: IPv4Address) -> bool:
+    """Return whether `address` is neither private nor behind a provider's NAT."""
+    return not is_private(address) and address not in CARRIER_NAT
 
 
 def default_route_address(destinations: Sequence[str] = DOCUMENTATION) -> str | None:

@@ -6,7 +6,7 @@ import errno
 import os
 import socket
 import sys
-from ipaddress import IPv4Interface, IPv6Interface, ip_interface
+from ipaddress import IPv4Address, IPv4Interface, IPv6Interface, ip_interface
 
 import pytest
 from hypothesis import given
@@ -18,6 +18,8 @@ from siproxd_tw.transport.netif import (
     decode_sockaddr,
     default_route_address,
     interfaces,
+    is_private,
+    is_public,
     prefix_length,
 )
 
@@ -211,3 +213,23 @@ def test_descriptors_are_closed():
     for _ in range(1000):
         default_route_address(["127.0.0.53"])
     assert len(os.listdir("/dev/fd")) == before
+
+
+@pytest.mark.parametrize(
+    ("host", "private", "public"),
+    [
+        ("10.255.255.255", True, False),
+        ("11.0.0.0", False, True),
+        ("172.15.255.255", False, True),
+        ("172.31.255.255", True, False),
+        ("192.168.0.0", True, False),
+        ("192.169.0.0", False, True),
+        ("100.64.0.1", False, False),
+        ("100.128.0.0", False, True),
+        ("203.0.113.1", False, True),
+    ],
+)
+def test_whose_address_it_is(host, private, public):
+    """Private is what RFC 1918 names; a provider's own NAT network is neither that nor public."""
+    address = IPv4Address(host)
+    assert (is_private(address), is_public(address)) == (private, public)

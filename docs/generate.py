@@ -37,20 +37,24 @@ Without `--config` the first of these that exists is read:
 - Everything behind a `#` is a comment. No value can have a `#` in it, and quotes are ordinary characters.
 - Whole numbers are decimal, hexadecimal with `0x` in front, or octal with a leading `0`: `010` is 8.
 - Text behind a number, as in `300s`, is a warning, and the number counts.
-- A directive that is set twice: the last one counts. A directive that is marked *repeated* adds a value each time.
+- When a directive is set twice, the last one counts. One that is marked *repeated* adds a value each time.
 - Networks are written `ADDRESS/LENGTH`, with commas between them: `192.168.0.0/16, 2001:db8::/32`.
   An address with host bits, `192.168.1.8/24`, means its network. Host names are not looked up here.
 - The file is UTF-8; other bytes survive in paths and texts. Lines end in LF or CRLF and may have any length.
 
 ## What is said about it
 
-Each problem is one line, `FILE:LINE: what is wrong, what is expected, did you mean`. An *error* is a value that
-does not count; what was in effect before stays. An access list with a wrong entry is different: its other entries
-count, and it admits nobody else. A *warning* is something that is probably not what was meant, such as an unknown
-key. A *notice* is worth knowing. `--check` ends with status 1 when there is an error.
+Each problem is one line, `FILE:LINE: what is wrong, what is expected, did you mean`.
 
-siproxd takes a keyword anywhere in a line, also in a value, so that `registration_file = /home/user/regs` sets
-`user` there. Here a key is exactly what stands left of the first `=`.
+- An *error* is a value that does not count; what was in effect before stays. In an access list the other
+  entries of a wrong one count, and nobody else is in it, even when none is left.
+- A *warning* is something that is probably not what was meant, such as an unknown key.
+- A *notice* is worth knowing.
+
+`--check` ends with status 1 when there is an error.
+
+siproxd takes a keyword anywhere in a line, also in a value: `registration_file = /home/user/regs` is a line
+about `user` there. Here a key is exactly what stands left of the first `=`.
 
 ## Directives
 """
@@ -82,7 +86,8 @@ def _described(directive: Directive) -> Iterator[str]:
     yield f"*{'; '.join(_facts(directive))}*\n"
     yield f"{directive.meaning}\n"
     if directive.name in LATER_AND_DANGEROUS:
-        yield f"**Not there yet:** it is accepted, with a warning. {_sentence(LATER_AND_DANGEROUS[directive.name])}\n"
+        harm = _sentence(LATER_AND_DANGEROUS[directive.name])
+        yield f"**Not there yet:** it is accepted, with a warning. {harm}\n"
     elif directive.name in LATER:
         yield "**Not there yet:** it is accepted, with a notice.\n"
     if directive.compatibility:

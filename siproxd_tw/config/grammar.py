@@ -4,7 +4,7 @@
 - The first ``#`` of a line starts a comment; no quoting keeps it, and quotes are ordinary characters.
 - The key is the text left of the first ``=``, the value the text right of it; blanks and tabs around
   both do not count. siproxd takes a keyword that occurs anywhere in the line, value included, so that
-  ``registration_file = /home/user/regs`` sets `user`; here a key is exactly a key.
+  ``registration_file = /home/user/regs`` is about `user` there; here a key is exactly a key.
 - Lines end in LF or CRLF and may have any length. A byte order mark is skipped. Bytes that are not
   UTF-8 survive as lone surrogates (PEP 383), as Python keeps them in file names.
 

@@ -21,7 +21,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from random import Random
-from textwrap import indent
+from textwrap import dedent, indent
 from typing import Any
 
 from twisted.application.service import IService
@@ -124,7 +124,8 @@ class Party:
         return data
 
     def _with_via(self, text: str) -> str:
-        start, _, rest = text.lstrip("\n ").partition("\n")
+        text = dedent(text).lstrip("\n")
+        start, _, rest = text.partition("\n")
         if start.startswith("SIP/2.0 ") or any(_is_via(line) for line in rest.split("\n\n")[0].split("\n")):
             return text
         self._sent += 1

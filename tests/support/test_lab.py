@@ -89,6 +89,28 @@ def test_a_message_crosses(lab):
     lab.close()
 
 
+def test_a_literal_message_crosses(lab):
+    """A message written out in a test may be indented, and may lack a Via."""
+    lab.p.send("""
+        MESSAGE sip:bob@sip.provider.test SIP/2.0
+        Call-ID: c9
+
+        Hello,
+        Bob
+        """)
+    lab.advance(1)
+    lab.v.sees("""
+        MESSAGE sip:bob@sip.provider.test SIP/2.0
+        Via: SIP/2.0/UDP 10.0.0.10:5062;branch=z9hG4bKP1
+        Call-ID: c9
+        Content-Length: 12
+
+        Hello,
+        Bob
+        """)
+    lab.close()
+
+
 def test_each_new_request_has_its_own_branch(lab):
     """A second request is no retransmission of the first, unless its bytes are sent again."""
     first, second = lab.p.send(OPTIONS), lab.p.send(OPTIONS)

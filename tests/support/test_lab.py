@@ -93,7 +93,10 @@ def test_a_literal_message_crosses(lab):
     """A message written out in a test may be indented, and may lack a Via."""
     lab.p.send("""
         MESSAGE sip:bob@sip.provider.test SIP/2.0
+        From: <sip:alice@sip.provider.test>;tag=1
+        To: <sip:bob@sip.provider.test>
         Call-ID: c9
+        CSeq: 1 MESSAGE
 
         Hello,
         Bob
@@ -103,7 +106,7 @@ def test_a_literal_message_crosses(lab):
         MESSAGE sip:bob@sip.provider.test SIP/2.0
         Via: SIP/2.0/UDP 10.0.0.10:5062;branch=z9hG4bKP1
         Call-ID: c9
-        Content-Length: 12
+        Content-Length: 13
 
         Hello,
         Bob

@@ -62,8 +62,8 @@ class Program:
         self.name = name
         self.log = log
         self._mark = 0
-        # It is killed even when the test runner dies without a chance to clean up.
-        guarded = [path_of("setpriv"), "--pdeathsig", "KILL", *command]
+        # It ends even when the test runner dies without a chance to clean up.
+        guarded = [path_of("setpriv"), "--pdeathsig", "TERM", *command]
         with log.open("wb") as sink:
             self._process = subprocess.Popen(
                 guarded, stdin=subprocess.DEVNULL, stdout=sink, stderr=subprocess.STDOUT, cwd=log.parent

@@ -30,6 +30,7 @@ __all__ = [
     "RoutingConfig",
     "SIPConfig",
     "TransportConfig",
+    "plugin_settings",
 ]
 
 

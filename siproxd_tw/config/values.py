@@ -48,9 +48,8 @@ def convert(directive: Directive, text: str) -> tuple[Single | None, list[Findin
     """Return what `text` means as a value of `directive`, None when nothing, and what there is to say."""
     findings: list[Finding] = []
     if text in directive.synonyms:
-        meant = directive.synonyms[text]
-        findings.append(Finding("notice", f"{directive.name}: {quoted(text)} is read as {meant}"))
-        text = meant
+        synonym, text = text, directive.synonyms[text]
+        findings.append(Finding("notice", f"{directive.name}: {quoted(synonym)} is read as {text}"))
     try:
         return _READERS[directive.kind](directive, text, findings), findings
     except ValueError as fault:

@@ -195,15 +195,25 @@ class Call:
         """Let both talk until each has heard the other for `seconds` more; nobody hears themselves."""
         begun = {phone: self.recording(phone).seconds for phone in self.phones}
         for phone in self.phones:
-            tone = self.peer(phone).tone
-
-            def heard(phone: Phone = phone, tone: int = tone) -> bool:
-                return self.recording(phone).since(begun[phone]).heard(tone) >= seconds
-
-            until(heard, seconds + 5, f"{phone.user} hears {tone} Hz for {seconds:g} s")
+            self._wait_heard(phone, begun[phone], seconds)
         for phone in self.phones:
             own = self.recording(phone).leaked(phone.tone)
             assert own == 0, f"{phone.user} hears their own {phone.tone} Hz for {own:g} s"
+
+    def _wait_heard(self, phone: Phone, begun: float, seconds: float) -> None:
+        tone = self.peer(phone).tone
+
+        def heard() -> bool:
+            return self.recording(phone).since(begun).heard(tone) >= seconds
+
+        try:
+            until(heard, seconds + 5, f"{phone.user} hears {tone} Hz for {seconds:g} s", pause=0.1)
+        except AssertionError as failure:
+            new = self.recording(phone).since(begun)
+            raise AssertionError(
+                f"{failure}; in {new.seconds:.1f} s of audio {new.heard(tone):.1f} s are {tone} Hz"
+                f" and {new.heard(phone.tone):.1f} s their own {phone.tone} Hz"
+            ) from None
 
     def hang_up(self, phone: Phone) -> None:
         """Let `phone` hang up: the call ends on both."""

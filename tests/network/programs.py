@@ -24,7 +24,7 @@ SEARCH_PATH = os.pathsep.join([os.environ.get("PATH", os.defpath), "/usr/sbin", 
 COLOURS = re.compile(r"\x1b\[[0-9;]*m")
 
 
-def until(condition: Callable[[], T | None], seconds: float, what: str) -> T:
+def until(condition: Callable[[], T | None], seconds: float, what: str, pause: float = 0.02) -> T:
     """Poll `condition` until it returns something true, and return that; fail after `seconds`."""
     deadline = time.monotonic() + seconds
     while True:
@@ -33,7 +33,7 @@ def until(condition: Callable[[], T | None], seconds: float, what: str) -> T:
             return result
         if time.monotonic() >= deadline:
             raise AssertionError(f"not within {seconds:g} s: {what}")
-        time.sleep(0.02)
+        time.sleep(pause)
 
 
 def find(program: str) -> str | None:

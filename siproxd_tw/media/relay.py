@@ -1,0 +1,392 @@
+# SPDX-License-Identifier: MIT
+"""The providers of `IMediaRelay` on this machine: `LocalRelay`, and `NoRelay` for no relaying at all.
+
+`LocalRelay` joins what the other files of this package know: `session` who has agreed on what,
+`allocator` which ports are free, `userspace` how packets walk. It opens and closes what the
+sessions ask for, all or nothing, and looks every few seconds for calls that have died.
+
+Faster ways for established streams belong in `_refresh`: it is called whenever what is known
+about a stream has changed, and both latches of a leg being on a source is the condition to promote.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from itertools import chain
+from typing import Any
+
+from twisted.internet.defer import Deferred, fail, succeed
+from twisted.internet.error import CannotListenError
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from twisted.logger import Logger
+from zope.interface import implementer
+
+from siproxd_tw.config.settings import MediaConfig
+from siproxd_tw.edits import Edit
+from siproxd_tw.interfaces import Exchange, IAddresses, IMediaRelay, IStatus, MediaUnavailable, Side
+from siproxd_tw.media.allocator import NoPortFree, Order, PortAllocator, sequential
+from siproxd_tw.media.session import MediaSession, Offer, Policy, Stream, comedia
+from siproxd_tw.media.userspace import ListenUDP, PortPair, RelayPort, Sockets, StreamPorts
+from siproxd_tw.sdp import MediaDescription, SDPError, SessionDescription
+
+__all__ = ["LocalRelay", "NoRelay"]
+
+LONGEST_SWEEP = 5.0
+"""Seconds between two looks at the counters, at most."""
+
+
+@implementer(IMediaRelay, IStatus)
+class LocalRelay:
+    """Relays media through sockets of this process."""
+
+    _log = Logger()
+
+    def __init__(
+        self,
+        config: MediaConfig,
+        addresses: IAddresses,
+        listen_udp: ListenUDP,
+        clock: IReactorTime,
+        *,
+        expired: Callable[[Exchange], None] = lambda first: None,
+        policy: Policy = comedia,
+        order: Order = sequential,
+    ) -> None:
+        """Take what is needed; binds nothing yet.
+
+        `expired` is called with the exchange that began a session when that session has
+        ended because no media came any more.
+        """
+        self._timeout = config.timeout
+        self._addresses = addresses
+        self._clock = clock
+        self._expired = expired
+        self._allocator = PortAllocator(config.port_low, config.port_high, order=order)
+        self._sockets = Sockets(self._allocator, listen_udp, clock, config.dscp, policy)
+        self._sessions: dict[bytes, list[MediaSession]] = {}
+        self._open: dict[Stream, StreamPorts] = {}
+        self._sweep: IDelayedCall | None = None
+        self._counts: Counter[str] = Counter()
+        self._dropped: Counter[str] = Counter()
+
+    # IMediaRelay
+
+    def offer(self, exchange: Exchange, sdp: bytes) -> Deferred[list[Edit]]:
+        """See IMediaRelay."""
+        description = self._parse(exchange, sdp)
+        if description is None:
+            return succeed([])
+        try:
+            return succeed(self._offer(exchange, description))
+        except MediaUnavailable as unavailable:
+            self._counts["refused"] += 1
+            return fail(unavailable)
+
+    def answer(self, exchange: Exchange, sdp: bytes) -> Deferred[list[Edit]]:
+        """See IMediaRelay."""
+        description = self._parse(exchange, sdp)
+        host = self._addresses.advertised(exchange.receiver_side)
+        session, offer = self._answered_in(exchange)
+        if description is None or host is None or session is None:
+            return succeed([])
+        if offer is None:
+            receiver = 1 - (session.party_of(exchange) or 0)
+        else:
+            receiver = offer.party
+            self._close(session.answered(offer, exchange.sender, description, self._clock.seconds()))
+            self._refresh(session)
+        return succeed(description.relayed(host, session.ports(receiver)))
+
+    def withdraw(self, exchange: Exchange) -> Deferred[None]:
+        """See IMediaRelay."""
+        for session in self._sessions.get(exchange.call_id, ()):
+            offer = session.offer_of(exchange)
+            if offer is not None:
+                self._withdraw(session, offer)
+                break
+        return succeed(None)
+
+    def delete(self, exchange: Exchange) -> Deferred[None]:
+        """See IMediaRelay."""
+        for session in list(self._sessions.get(exchange.call_id, ())):
+            if session.party_of(exchange) is not None and not session.forget_fork(exchange):
+                self._end(session)
+        return succeed(None)
+
+    def query(self, call_id: bytes) -> Deferred[Sequence[Mapping[str, object]]]:
+        """See IMediaRelay."""
+        now = self._clock.seconds()
+        return succeed(
+            [
+                self._describe(session, stream, now)
+                for session in self._sessions.get(call_id, ())
+                for stream in session.all_streams()
+            ]
+        )
+
+    # IStatus
+
+    def status(self) -> Mapping[str, object]:
+        """See IStatus."""
+        counts = Counter(self._counts)
+        dropped = Counter(self._dropped)
+        for ports in self._open.values():
+            _count(ports, counts, dropped)
+        hosts = {self._addresses.listening(side) for side in Side} - {None}
+        return {
+            "sessions": sum(len(sessions) for sessions in self._sessions.values()),
+            "streams": len(self._open),
+            "ports": self._allocator.figures(host for host in hosts if host is not None),
+            "packets": counts["packets"],
+            "octets": counts["octets"],
+            "errors": counts["errors"],
+            "dropped": dict(dropped),
+            "refused": counts["refused"],
+            "expired": counts["expired"],
+        }
+
+    def stop(self) -> Deferred[Any]:
+        """End every session; the Deferred fires when all sockets are closed."""
+        for session in list(chain.from_iterable(self._sessions.values())):
+            self._end(session)
+        return self._sockets.closed()
+
+    # Offers and answers
+
+    def _parse(self, exchange: Exchange, sdp: bytes) -> SessionDescription | None:
+        try:
+            return SessionDescription.parse(sdp)
+        except SDPError as error:
+            self._log.debug(
+                "{call_id}: no session description is relayed: {error}", call_id=exchange.call_id, error=error
+            )
+            return None
+
+    def _offer(self, exchange: Exchange, description: SessionDescription) -> list[Edit]:
+        session = self._offered_in(exchange) or MediaSession(exchange, self._clock.seconds())
+        known = session.offer_of(exchange)
+        if known is not None and known.description.body == description.body:
+            return known.edits
+        host = self._addresses.advertised(exchange.receiver_side)
+        if host is None:
+            raise _no_address(exchange.receiver_side)
+        if known is not None and known.is_accepted:
+            return description.relayed(host, session.ports(1 - known.party))
+        offer = Offer(exchange, session.party_of(exchange) or 0, description, self._clock.seconds())
+        offer.streams = known.streams if known is not None else {}
+        offer.streams |= self._open_streams(session, offer)
+        session.offered(offer)
+        self._keep(session)
+        self._refresh(session)
+        offer.edits = description.relayed(host, session.ports(1 - offer.party, offer))
+        return offer.edits
+
+    def _offered_in(self, exchange: Exchange) -> MediaSession | None:
+        """Find the session of an offer: by its transaction, in a dialog by the two tags."""
+        sessions = self._sessions.get(exchange.call_id, ())
+        for session in sessions:
+            if session.offer_of(exchange) is not None:
+                return session
+        if not exchange.receiver:
+            return None  # a new call: also one that passes here a second time, or is tried again
+        return next((s for s in sessions if s.party_of(exchange) is not None), None)
+
+    def _answered_in(self, exchange: Exchange) -> tuple[MediaSession | None, Offer | None]:
+        """Find what is answered; for an answer that is out of date only the session."""
+        sessions = self._sessions.get(exchange.call_id, ())
+        for session in sessions:
+            offer = session.offer_of(exchange.reply)
+            if offer is not None:
+                return session, offer
+        return next((s for s in sessions if s.party_of(exchange) is not None), None), None
+
+    def _withdraw(self, session: MediaSession, offer: Offer) -> None:
+        if offer.exchange.transaction == session.first.transaction:
+            self._end(session)
+            return
+        self._close(session.withdrawn(offer, self._clock.seconds()))
+        self._refresh(session)
+
+    def _refresh(self, session: MediaSession) -> None:
+        for stream in session.all_streams():
+            self._open[stream].refresh()
+
+    # Sockets
+
+    def _bound(self, side: Side) -> str:
+        host = self._addresses.listening(side)
+        if host is None:
+            raise _no_address(side)
+        return host
+
+    def _open_streams(self, session: MediaSession, offer: Offer) -> dict[int, Stream]:
+        """Open what `offer` needs and the session does not have; all of it or nothing.
+
+        The ports that are advertised now are taken first, those of the other party after them.
+        """
+        wanted = [media for media in offer.description.media if media.is_relayable]
+        sides = [party.side for party in session.parties]
+        hosts = [self._bound(side) for side in sides] if wanted else []
+        for media in wanted:
+            _check_family(media, hosts[offer.party], sides[offer.party])
+        existing = {**session.streams, **offer.streams}
+        missing = [m for m in wanted if not _fits(existing.get(m.index), hosts)]
+        receiver, sender = 1 - offer.party, offer.party
+        legs = [(media, party) for party in (receiver, sender) for media in missing]
+        try:
+            pairs = self._sockets.open([(sides[party], hosts[party], media.is_rtp) for media, party in legs])
+        except (NoPortFree, CannotListenError) as why:
+            raise MediaUnavailable(str(why)) from why
+        streams = {}
+        for number, media in enumerate(missing):
+            facing = {receiver: pairs[number], sender: pairs[number + len(missing)]}
+            stream = Stream(media.index, (facing[0].leg, facing[1].leg), media.is_rtp)
+            self._open[stream] = StreamPorts(stream, (facing[0], facing[1]))
+            streams[media.index] = stream
+        return streams
+
+    def _close(self, streams: Sequence[Stream]) -> None:
+        for stream in streams:
+            ports = self._open.pop(stream)
+            _count(ports, self._counts, self._dropped)
+            self._sockets.close(ports.pairs)
+
+    # Life and death
+
+    def _keep(self, session: MediaSession) -> None:
+        sessions = self._sessions.setdefault(session.first.call_id, [])
+        if session not in sessions:
+            sessions.append(session)
+        if self._sweep is None:
+            self._schedule_sweep()
+
+    def _end(self, session: MediaSession) -> None:
+        self._close(session.all_streams())
+        call_id = session.first.call_id
+        self._sessions[call_id].remove(session)
+        if not self._sessions[call_id]:
+            del self._sessions[call_id]
+        if not self._sessions and self._sweep is not None:
+            self._sweep.cancel()
+            self._sweep = None
+
+    def _schedule_sweep(self) -> None:
+        self._sweep = self._clock.callLater(min(LONGEST_SWEEP, max(self._timeout / 4, 0.5)), self._look)
+
+    def _look(self) -> None:
+        """Look for offers without an answer and for calls without media."""
+        self._schedule_sweep()
+        now = self._clock.seconds()
+        for session in list(chain.from_iterable(self._sessions.values())):
+            for offer in session.stale_offers(now):
+                self._withdraw(session, offer)
+            still_there = session in self._sessions.get(session.first.call_id, ())
+            if still_there and session.is_over(now, self._timeout):
+                self._expire(session)
+
+    def _expire(self, session: MediaSession) -> None:
+        self._counts["expired"] += 1
+        call_id = session.first.call_id.decode("utf-8", "replace")
+        for stream in session.streams.values():
+            self._log.info(
+                "RTP stream {call_id} (media={media}) has expired",
+                call_id=call_id if "@" in call_id else call_id + "@",
+                media=stream.index,
+            )
+        self._end(session)
+        self._expired(session.first)
+
+    def _describe(self, session: MediaSession, stream: Stream, now: float) -> Mapping[str, object]:
+        legs = [_describe_pair(pair, now) for pair in self._open[stream].pairs]
+        return {
+            "call_id": session.first.call_id.decode("utf-8", "replace"),
+            "media": stream.index,
+            "agreed": session.streams.get(stream.index) is stream,
+            "hold": session.is_on_hold,
+            "idle": session.idle(now),
+            "legs": legs,
+        }
+
+
+def _no_address(side: Side) -> MediaUnavailable:
+    return MediaUnavailable(f"the {side.value} interface has no address to relay media on")
+
+
+def _fits(stream: Stream | None, hosts: Sequence[str]) -> bool:
+    """Whether there is a stream and its sockets are on the addresses that we have now."""
+    return stream is not None and [leg.host for leg in stream.legs] == list(hosts)
+
+
+def _check_family(media: MediaDescription, host: str, side: Side) -> None:
+    """Refuse an address that cannot be reached from `host`."""
+    target = media.target
+    if target is not None and (":" in target[0]) != (":" in host):
+        family = "IPv6" if ":" in target[0] else "IPv4"
+        raise MediaUnavailable(
+            f"m= line {media.index} is at {target[0]}, and the {side.value} interface has no {family} address"
+        )
+
+
+def _count(ports: StreamPorts, counts: Counter[str], dropped: Counter[str]) -> None:
+    for port in ports.ports:
+        counts["packets"] += port.latch.packets
+        counts["octets"] += port.latch.octets
+        counts["errors"] += port.errors
+        dropped.update(port.dropped)
+
+
+def _describe_pair(pair: PortPair, now: float) -> Mapping[str, object]:
+    return {
+        "side": pair.leg.side.value,
+        "host": pair.leg.host,
+        "port": pair.leg.port,
+        "rtp": _describe_port(pair.rtp),
+        "rtcp": _describe_port(pair.rtcp),
+    }
+
+
+def _describe_port(port: RelayPort) -> Mapping[str, object]:
+    latch = port.latch
+    return {
+        "announced": str(latch.announced or ""),
+        "source": str(latch.source or ""),
+        "held": latch.held,
+        "packets": latch.packets,
+        "octets": latch.octets,
+        "errors": port.errors,
+        "dropped": dict(port.dropped),
+    }
+
+
+@implementer(IMediaRelay, IStatus)
+class NoRelay:
+    """Leaves session descriptions as they are and relays nothing (`rtp_proxy_enable = 0`)."""
+
+    def offer(self, exchange: Exchange, sdp: bytes) -> Deferred[list[Edit]]:
+        """See IMediaRelay."""
+        return succeed([])
+
+    def answer(self, exchange: Exchange, sdp: bytes) -> Deferred[list[Edit]]:
+        """See IMediaRelay."""
+        return succeed([])
+
+    def withdraw(self, exchange: Exchange) -> Deferred[None]:
+        """See IMediaRelay."""
+        return succeed(None)
+
+    def delete(self, exchange: Exchange) -> Deferred[None]:
+        """See IMediaRelay."""
+        return succeed(None)
+
+    def query(self, call_id: bytes) -> Deferred[Sequence[Mapping[str, object]]]:
+        """See IMediaRelay."""
+        return succeed([])
+
+    def status(self) -> Mapping[str, object]:
+        """See IStatus."""
+        return {}
+
+    def stop(self) -> Deferred[Any]:
+        """Do nothing; here because `LocalRelay` has it."""
+        return succeed(None)

@@ -1,0 +1,389 @@
+# SPDX-License-Identifier: MIT
+"""What two parties have agreed about their media, and what was learnt about where they are.
+
+A `MediaSession` follows the offer/answer exchanges of one call (RFC 3264) through one passage
+of the gateway: two parties, each known by its tag and the side it is on, and one `Stream` for
+each m= line that is relayed. A stream has a `Leg` for each party, on which the relay meets
+it; a leg has a `Latch` for RTP and one for RTCP, which know where the party is.
+
+Sockets, clocks and logs are elsewhere: `now` comes in as an argument, the relay opens and
+closes what is added and removed here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import NamedTuple
+
+from siproxd_tw.edits import Edit
+from siproxd_tw.interfaces import Address, Exchange, Side
+from siproxd_tw.sdp import MediaDescription, SessionDescription
+
+__all__ = [
+    "Action",
+    "Judgement",
+    "Latch",
+    "Leg",
+    "MediaSession",
+    "Offer",
+    "Party",
+    "Policy",
+    "Stream",
+    "comedia",
+]
+
+QUIET = 2.0
+"""Seconds without a packet after which a source may be replaced by another one."""
+LONGEST_OFFER = 300.0
+"""Seconds an offer waits for its answer: timer C (RFC 3261 section 16.6) and time to spare."""
+LONGEST_HOLD = 86400.0
+"""Seconds a call may be on hold: a call whose BYE was lost must not keep its ports for ever."""
+
+
+class Action(Enum):
+    """What to do about a packet from an address that is not the one a latch is on."""
+
+    LATCH = "latch"
+    MOVE = "move"
+    IGNORE = "ignore"
+
+
+class Judgement(NamedTuple):
+    """An action and why; the reason is also the name of a counter."""
+
+    action: Action
+    reason: str
+
+
+@dataclass(eq=False, slots=True)
+class Latch:
+    """Where the party at the other end of one socket is: as it said, and as its packets show."""
+
+    announced: Address | None = None
+    """The address in its session description, the last one that was not a hold."""
+    held: bool = False
+    """Whether it wants nothing to be sent at the moment."""
+    source: Address | None = None
+    """Where its packets come from; None until one has come."""
+    superseded: Address | None = None
+    """Where they came from before it announced another address; late packets are no reason to go back."""
+    superseded_until: float = 0.0
+    packets: int = 0
+    """Packets from `source`, counted by whoever receives them."""
+    octets: int = 0
+    window: int | None = 0
+    """The number of packets when learning was allowed anew; learning ends when it has grown."""
+    heard_at: float = 0.0
+    """When `packets` was last seen to have grown."""
+    _heard_packets: int = 0
+
+    @property
+    def target(self) -> Address | None:
+        """Where to send: to the source, else to the announced address; None: nowhere."""
+        return None if self.held else self.source or self.announced
+
+    @property
+    def is_learning(self) -> bool:
+        """Whether any source is as good as the present one."""
+        return self.source is None or self.window == self.packets
+
+    def agree(self, address: Address | None, now: float) -> None:
+        """Take the address that the party announces in an accepted offer or answer, and learn anew."""
+        if address != self.announced:
+            if self.source != address:
+                self.superseded = self.source if self.announced else None
+                self.superseded_until = now + QUIET
+                self.source = None
+            self.announced = address
+        self.held = False
+        self.window = self.packets
+
+    def hold(self) -> None:
+        """Send nothing until the next `agree`; what was learnt stays, it mostly ends as it began."""
+        self.held = True
+        self.window = self.packets
+
+    def heard(self, now: float) -> float:
+        """Look at the count and return when it last grew, as far as anybody has looked."""
+        if self.packets != self._heard_packets:
+            self._heard_packets = self.packets
+            self.heard_at = now
+        return self.heard_at
+
+    def follow(self, source: Address, now: float) -> None:
+        """Be on `source` from now on."""
+        self.source = source
+        self.superseded = None
+        self.window = None
+        self.heard_at = now
+
+
+Policy = Callable[[Latch, Address, float], Judgement]
+"""Says what a packet from an address means that a latch is not on."""
+
+
+def comedia(latch: Latch, source: Address, now: float) -> Judgement:
+    """Trust the first packet after each accepted description (symmetric RTP, RFC 4961).
+
+    The announced address always wins; any other one must come first, or find the present
+    source silent.
+    """
+    if source == latch.announced:
+        return Judgement(Action.LATCH if latch.source is None else Action.MOVE, "announced")
+    if source == latch.superseded and now < latch.superseded_until:
+        return Judgement(Action.IGNORE, "superseded source")
+    if latch.source is None:
+        return Judgement(Action.LATCH, "first packet")
+    if latch.is_learning:
+        return Judgement(Action.MOVE, "first packet after an answer")
+    if now - latch.heard(now) >= QUIET:
+        return Judgement(Action.MOVE, "the source fell silent")
+    return Judgement(Action.IGNORE, "foreign source")
+
+
+@dataclass(eq=False, slots=True)
+class Leg:
+    """One party's end of a stream: the pair of ports on which the relay meets it."""
+
+    side: Side
+    host: str
+    """The address that the pair is bound to."""
+    port: int
+    """The port for RTP; RTCP has the next one."""
+    rtp: Latch = field(default_factory=Latch)
+    rtcp: Latch = field(default_factory=Latch)
+
+    def agree(self, media: MediaDescription | None, now: float) -> None:
+        """Take what the party says about this stream; None or port 0: it does not take part."""
+        if media is None or not media.is_relayable or _means_hold(media):
+            self.rtp.hold()
+            self.rtcp.hold()
+        else:
+            self.rtp.agree(self._reachable(media.target), now)
+            self.rtcp.agree(self._reachable(media.rtcp_target), now)
+
+    def _reachable(self, target: tuple[str, int] | None) -> Address | None:
+        """Drop a target of the address family that this leg does not have."""
+        if target is None or (":" in target[0]) != (":" in self.host):
+            return None
+        return Address(*target)
+
+
+def _means_hold(media: MediaDescription) -> bool:
+    return media.connection is not None and media.connection.is_hold
+
+
+@dataclass(eq=False, slots=True)
+class Stream:
+    """What is relayed for one m= line."""
+
+    index: int
+    legs: tuple[Leg, Leg]
+    """In the order of the session's parties."""
+    is_rtp: bool
+    """Whether it was RTP when it was opened."""
+
+    def latches(self) -> Iterator[Latch]:
+        """Go through the four places where packets come in."""
+        for leg in self.legs:
+            yield leg.rtp
+            yield leg.rtcp
+
+
+@dataclass(eq=False, slots=True)
+class Party:
+    """One of the two ends of a session."""
+
+    side: Side
+    tags: set[bytes]
+    """More than one after forking (RFC 3261 section 16.7); none before the first answer."""
+    current: bytes = b""
+    """The tag whose description counts."""
+    media: Sequence[MediaDescription] = ()
+    """What it last said."""
+
+    def is_named(self, tag: bytes, side: Side) -> bool:
+        """Return whether `tag` on `side` is this party, or may become it."""
+        return side is self.side and (tag in self.tags or not self.tags)
+
+
+@dataclass(eq=False, slots=True)
+class Offer:
+    """An offer, until it is withdrawn or its answer has been superseded."""
+
+    exchange: Exchange
+    party: int
+    """Which party made it."""
+    description: SessionDescription
+    at: float
+    edits: list[Edit] = field(default_factory=list)
+    """What it was answered with by the relay, for when it comes again."""
+    answers: dict[bytes, bytes] = field(default_factory=dict)
+    """The last answer by its tag."""
+    streams: dict[int, Stream] = field(default_factory=dict)
+    """What it adds or replaces, until it is accepted."""
+
+    @property
+    def is_accepted(self) -> bool:
+        """Whether it has had an answer."""
+        return bool(self.answers)
+
+
+class MediaSession:
+    """The media between two parties, from the first offer on."""
+
+    def __init__(self, first: Exchange, now: float) -> None:
+        self.first = first
+        """The exchange that began it."""
+        self.parties = (
+            Party(first.sender_side, {first.sender}, first.sender),
+            Party(first.receiver_side, {first.receiver} - {b""}, first.receiver),
+        )
+        self.streams: dict[int, Stream] = {}
+        """What is agreed, by media index."""
+        self.offers: dict[bytes, Offer] = {}
+        self.active_at = now
+        self._latest: Offer | None = None
+        self._before: tuple[Sequence[MediaDescription], Sequence[MediaDescription]] | None = None
+
+    def party_of(self, exchange: Exchange) -> int | None:
+        """Return which party the sender of `exchange` is, if these are its two parties."""
+        for sender, receiver in ((0, 1), (1, 0)):
+            if self.parties[sender].is_named(exchange.sender, exchange.sender_side) and self.parties[
+                receiver
+            ].is_named(exchange.receiver, exchange.receiver_side):
+                return sender
+        return None
+
+    def offer_of(self, exchange: Exchange) -> Offer | None:
+        """Return the offer that the sender of `exchange` made in the same transaction."""
+        offer = self.offers.get(exchange.transaction)
+        if offer is None:
+            return None
+        same = offer.exchange.sender == exchange.sender and offer.exchange.sender_side is exchange.sender_side
+        return offer if same else None
+
+    def all_streams(self) -> list[Stream]:
+        """Return what is agreed and what is offered."""
+        offered = [stream for offer in self.offers.values() for stream in offer.streams.values()]
+        return list(dict.fromkeys([*self.streams.values(), *offered]))
+
+    def ports(self, party: int, offer: Offer | None = None) -> dict[int, int]:
+        """Return the RTP ports on which `party` meets the relay, with those that `offer` adds."""
+        streams = {**self.streams, **(offer.streams if offer else {})}
+        return {index: stream.legs[party].port for index, stream in streams.items()}
+
+    def offered(self, offer: Offer) -> None:
+        """Take an offer; the media that runs does not change until it is answered.
+
+        Streams that only this offer has can be sent to its party at once: early media.
+        """
+        self.offers[offer.exchange.transaction] = offer
+        for index, stream in offer.streams.items():
+            stream.legs[offer.party].agree(_at(offer.description.media, index), offer.at)
+
+    def answered(self, offer: Offer, tag: bytes, answer: SessionDescription, now: float) -> list[Stream]:
+        """Take an answer and return the streams that are not needed any more.
+
+        The first answer commits the offer; later ones, of other forks or with other
+        content, change the answering party's side. An old answer that comes
+        again after a newer exchange changes nothing.
+        """
+        party = self.parties[1 - offer.party]
+        party.tags.add(tag)
+        again = offer.answers.get(tag) == answer.body
+        if again and (offer is not self._latest or party.current == tag):
+            return []
+        unneeded = self._commit(offer, now) if not offer.is_accepted else []
+        offer.answers[tag] = answer.body
+        party.current = tag
+        self._apply(1 - offer.party, answer.media, now)
+        self.active_at = now
+        return unneeded
+
+    def _commit(self, offer: Offer, now: float) -> list[Stream]:
+        wanted = {media.index for media in offer.description.media if media.is_relayable}
+        kept = wanted - set(offer.streams)
+        unneeded = [stream for index, stream in self.streams.items() if index not in kept]
+        streams = {**self.streams, **offer.streams}
+        self.streams = {index: stream for index, stream in streams.items() if index in wanted}
+        self._before = (self.parties[0].media, self.parties[1].media)
+        self._latest = offer
+        offer.streams = {}
+        first = self.first.transaction
+        self.offers = {t: o for t, o in self.offers.items() if not o.is_accepted or o is offer or t == first}
+        self._apply(offer.party, offer.description.media, now)
+        return unneeded
+
+    def _apply(self, party: int, media: Sequence[MediaDescription], now: float) -> None:
+        self.parties[party].media = media
+        for index, stream in self.streams.items():
+            stream.legs[party].agree(_at(media, index), now)
+
+    def withdrawn(self, offer: Offer, now: float) -> list[Stream]:
+        """Take an offer back and return the streams that are not needed any more.
+
+        When a provisional answer had committed it already, the addresses of before count again.
+        """
+        del self.offers[offer.exchange.transaction]
+        if offer is self._latest and self._before is not None:
+            for party, media in enumerate(self._before):
+                self._apply(party, media, now)
+            self._latest, self._before = None, None
+            self.active_at = now
+        return list(offer.streams.values())
+
+    def forget_fork(self, exchange: Exchange) -> bool:
+        """Drop the tag of a fork that is over and that is not the one that counts; return whether it was."""
+        for party, tag in zip(self.parties, _tags(exchange, self.party_of(exchange)), strict=True):
+            if len(party.tags) > 1 and tag != party.current:
+                party.tags.discard(tag)
+                return True
+        return False
+
+    def stale_offers(self, now: float) -> list[Offer]:
+        """Return the offers that nobody answers any more."""
+        return [o for o in self.offers.values() if not o.is_accepted and now - o.at >= LONGEST_OFFER]
+
+    @property
+    def is_answered(self) -> bool:
+        """Whether the two have ever agreed on anything."""
+        return bool(self.parties[0].media or self.parties[1].media)
+
+    @property
+    def is_on_hold(self) -> bool:
+        """Whether silence is what they agreed on, for one of the streams or because there is none."""
+        running = [pair for pair in self._agreed() if all(media.is_relayable for media in pair)]
+        return not running or any(media.is_held for pair in running for media in pair)
+
+    def _agreed(self) -> Iterator[tuple[MediaDescription, MediaDescription]]:
+        for index in self.streams:
+            one, other = (_at(party.media, index) for party in self.parties)
+            if one is not None and other is not None:
+                yield one, other
+
+    def idle(self, now: float) -> float:
+        """Return for how many seconds no stream has had a packet, nor an exchange come to its end."""
+        heard = (latch.heard(now) for stream in self.streams.values() for latch in stream.latches())
+        self.active_at = max([self.active_at, *heard])
+        return now - self.active_at
+
+    def is_over(self, now: float, timeout: float) -> bool:
+        """Return whether nothing has come for too long; `timeout` seconds count except on hold."""
+        idle = self.idle(now)
+        if not self.is_answered:
+            return not self.offers or idle >= LONGEST_OFFER
+        if self.is_on_hold:
+            return idle >= LONGEST_HOLD
+        return 0 < timeout <= idle
+
+
+def _at(media: Sequence[MediaDescription], index: int) -> MediaDescription | None:
+    return media[index] if index < len(media) else None
+
+
+def _tags(exchange: Exchange, sender: int | None) -> tuple[bytes, bytes]:
+    tags = exchange.sender, exchange.receiver
+    return tags if sender == 0 else (tags[1], tags[0])

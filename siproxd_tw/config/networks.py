@@ -20,6 +20,8 @@ __all__ = ["AccessList", "Network", "parse"]
 Network = IPv4Network | IPv6Network
 
 _LENGTH = re.compile(r"[0-9]{1,3}")
+#: The prefix ``::ffff:0:0/96`` of IPv4 addresses in IPv6 clothes (RFC 4291 section 2.5.5.2).
+_MAPPED_LENGTH = 96
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +85,8 @@ def _network(entry: str) -> Network:
     if not _LENGTH.fullmatch(length) or int(length) > address.max_prefixlen:
         expected = f"expected a length from 0 to {address.max_prefixlen}{_meant(str(address), length)}"
         raise ValueError(f"{quoted(entry)} has no valid length, {expected}")
+    if isinstance(address, IPv6Address) and address.ipv4_mapped and int(length) >= _MAPPED_LENGTH:
+        return ip_network(f"{address.ipv4_mapped}/{int(length) - _MAPPED_LENGTH}", strict=False)
     return ip_network(f"{address}/{int(length)}", strict=False)
 
 

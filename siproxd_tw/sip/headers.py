@@ -42,10 +42,10 @@ __all__ = [
 Rule = Callable[..., re.Match[bytes] | None]
 
 _folding = re.compile(rb"[ \t]*\r?\n[ \t]+")
-_value_at = re.compile(rb"[^:]*+:[ \t\r\n]*+").match
 _parameter = re.compile(
     rb"%b;%b(%b)(?:%b=%b(%b|[^\x00-\x20\x7f;,\"<>]*+))?" % (SWS, SWS, TOKEN, SWS, SWS, QUOTED_STRING)
-)
+).finditer
+_BLANKS = b" \t\r\n"
 
 
 class CSeq(NamedTuple):
@@ -58,7 +58,7 @@ class CSeq(NamedTuple):
 class Field:
     """One header field: its line or lines, and what has been done to it."""
 
-    __slots__ = ("_value", "at", "edits", "name", "parsed", "raw", "reason")
+    __slots__ = ("_value", "at", "changes", "name", "parsed", "raw", "reason")
 
     name: bytes
     """Canonical: lower case, long form."""
@@ -66,86 +66,78 @@ class Field:
     """The complete header line as it is now, with folding and line end."""
     at: int
     """Where the field starts in the original message, -1 for one that was inserted."""
-    edits: list[Edit] | None
-    """What was done to it, in positions of its original bytes; None for nothing."""
-    parsed: list[Element] | re.Match[bytes] | None
-    """Its elements, or what its rule matched as long as nobody has asked for them."""
+    parsed: re.Match[bytes] | None
+    """What its rule matched in `raw`, if it did."""
+    changes: list[Edit] | None
+    """What was done to it, in order, each in the positions of its moment; None for nothing."""
     reason: str
     """Why it was inserted; only there if it was."""
 
-    def __init__(self, name: bytes, raw: bytes, at: int = -1, match: re.Match[bytes] | None = None) -> None:
+    def __init__(self, name: bytes, raw: bytes, at: int = -1, parsed: re.Match[bytes] | None = None) -> None:
         self.name = name
         self.raw = raw
         self.at = at
-        self.edits = None
+        self.parsed = parsed
+        self.changes = None
         self._value: bytes | None = None
-        self.parsed = match
 
     @property
     def value(self) -> bytes:
         """What the field says: folding undone to single blanks, nothing around it."""
         value = self._value
         if value is None:
-            value = self.raw[self.raw.index(b":") + 1 :].strip(b" \t\r\n")
+            value = self.raw[self.raw.index(b":") + 1 :].strip(_BLANKS)
             self._value = value = _folding.sub(b" ", value) if b"\n" in value else value
         return value
 
     @property
-    def value_at(self) -> int:
-        """Where in `raw` the value starts; for an empty value, where one would go."""
-        found = _value_at(self.raw)
-        assert found is not None  # every field has a colon
-        return found.end() if self.value else self.raw.index(b":") + 1
+    def value_span(self) -> tuple[int, int]:
+        """Where in `raw` the value stands; an empty one directly after the colon."""
+        colon = self.raw.index(b":") + 1
+        end = max(colon, len(self.raw.rstrip(_BLANKS)))
+        return end - len(self.raw[colon:end].lstrip(_BLANKS)), end
 
     @property
-    def value_end(self) -> int:
-        """Where in `raw` the value ends."""
-        return max(self.value_at, len(self.raw.rstrip(b" \t\r\n")))
+    def value_at(self) -> int:
+        """Where in `raw` the value starts."""
+        return self.value_span[0]
 
     def elements(self) -> list[Element]:
         """Return the values of the field, comma lists split. Raises ParseError."""
-        known = self.parsed
-        if isinstance(known, list):
-            return known
         kind = _KINDS.get(self.name, Item)
-        elements = list(kind.read(self)) if known is None else [kind(self, known)]
-        self.parsed = elements
-        return elements
+        return list(kind.read(self)) if self.parsed is None else [kind(self, self.parsed)]
 
     def edit(self, start: int, end: int, replacement: bytes, reason: str) -> None:
-        """Replace ``raw[start:end]`` and let the elements move with their bytes."""
-        if not 0 <= start <= end <= len(self.raw):
-            raise ValueError(f"{start} to {end} is not in a field of {len(self.raw)} bytes")
-        new = Edit(start, end, replacement, reason)
-        self.edits = [new] if self.edits is None else compose(self.edits, [new])
-        self.raw = self.raw[:start] + replacement + self.raw[end:]
-        self._value = None
-        if isinstance(self.parsed, list):
-            for element in self.parsed:
-                element.follow(start, end, len(replacement) - (end - start))
-        if b"," in replacement or not isinstance(self.parsed, list):
-            self.parsed = None
+        """Replace ``raw[start:end]``; the elements that somebody holds move with their bytes."""
+        raw = self.raw
+        if not 0 <= start <= end <= len(raw):
+            raise ValueError(f"{start} to {end} is not in a field of {len(raw)} bytes")
+        if self.changes is None:
+            self.changes = []
+        self.changes.append(Edit(start, end, replacement, reason))
+        self.raw = raw[:start] + replacement + raw[end:]
+        self.parsed = self._value = None
 
-    def forget(self, element: Element) -> None:
-        """Take `element`, whose bytes are gone, off the list of elements."""
-        if isinstance(self.parsed, list):
-            self.parsed.remove(element)
+    @property
+    def edits(self) -> list[Edit]:
+        """What was done to the field, in positions of its original bytes."""
+        done: list[Edit] = []
+        for change in self.changes or ():
+            done = compose(done, [change])
+        return done
 
     @property
     def original_length(self) -> int:
         """How many bytes the field had when it was received."""
-        done = self.edits or ()
-        return len(self.raw) - sum(len(edit.replacement) - (edit.end - edit.start) for edit in done)
+        return len(self.raw) - sum(map(_growth, self.changes or ()))
 
     def copy(self) -> Field:
         """Return an independent field in the same state."""
-        twin = Field(self.name, self.raw, self.at)
-        twin.edits = None if self.edits is None else list(self.edits)
-        twin._value = self._value
+        twin = Field(self.name, self.raw, self.at, self.parsed)
+        if self.changes is not None:
+            twin.changes = list(self.changes)
         if self.at < 0:
             twin.reason = self.reason
-        if isinstance(self.parsed, re.Match):
-            twin.parsed = self.parsed
         return twin
 
     def __repr__(self) -> str:
@@ -153,21 +145,22 @@ class Field:
 
 
 class Element:
-    """One value of a header field, from `start` to `end` of ``field.raw``, without blanks around it."""
+    """One value of a header field, from `start` to `end` of ``field.raw``, without blanks around it.
 
-    __slots__ = ("_match", "_params", "end", "field", "start")
+    It stays what it is when other parts of the field are edited, and shows the edits of its own bytes.
+    """
+
+    __slots__ = ("_end", "_match", "_seen", "_start", "field")
 
     field: Field
-    start: int
-    end: int
     pattern: ClassVar[re.Pattern[bytes]]
     expected: ClassVar[str] = "a value"
 
     def __init__(self, field: Field, match: re.Match[bytes]) -> None:
         self.field = field
         self._match: re.Match[bytes] | None = match
-        self._params: dict[bytes, tuple[int, int, bytes]] | None = None
-        self.start, self.end = self._span(match)
+        self._start, self._end = self._span(match)
+        self._seen = len(field.changes or ())
 
     @classmethod
     def read(cls, field: Field) -> Iterator[Self]:
@@ -176,7 +169,7 @@ class Element:
         while True:
             match = cls.pattern.match(raw, at)
             if match is None:
-                at = len(raw) - len(raw[at:].lstrip(b" \t\r\n"))
+                at = len(raw) - len(raw[at:].lstrip(_BLANKS))
                 raise field_error(field, f"expected {cls.expected}", at)
             element = cls(field, match)
             element.check()
@@ -191,15 +184,17 @@ class Element:
     def check(self) -> None:
         """Check what `pattern` leaves open. Raises ParseError."""
 
-    def follow(self, start: int, end: int, growth: int) -> None:
-        """Take note that ``raw[start:end]`` was replaced by something `growth` bytes longer."""
-        self._match = self._params = None
-        if end <= self.start and not start == end == self.start:
-            self.start += growth
-            self.end += growth
-        elif start <= self.end:
-            self.start = min(self.start, start)
-            self.end = max(self.end, end) + growth
+    @property
+    def start(self) -> int:
+        """Where in ``field.raw`` the element starts."""
+        self._follow()
+        return self._start
+
+    @property
+    def end(self) -> int:
+        """Where in ``field.raw`` the element ends, its parameters included."""
+        self._follow()
+        return self._end
 
     @property
     def text(self) -> bytes:
@@ -208,37 +203,57 @@ class Element:
 
     def param(self, name: bytes) -> bytes | None:
         """Return the value of a parameter as written, b"" for one without a value, None without it."""
-        found = self._parameters().get(name.lower())
-        return None if found is None else found[2]
+        text = self._matched()["params"]
+        if b'"' in text:
+            return next((value for _, key, value in self._parameters() if key == name), None)
+        for item in text.split(b";"):
+            key, _, value = item.partition(b"=")
+            if key == name or key.strip(_BLANKS).lower() == name:
+                return value.strip(_BLANKS)
+        return None
 
     def param_span(self, name: bytes) -> tuple[int, int] | None:
         """Return where in ``field.raw`` a parameter stands, its semicolon included."""
-        found = self._parameters().get(name.lower())
-        return None if found is None else found[:2]
+        return next((span for span, key, _ in self._parameters() if key == name), None)
+
+    def _parameters(self) -> Iterator[tuple[tuple[int, int], bytes, bytes]]:
+        for found in _parameter(self.field.raw, *self._matched().span("params")):
+            yield found.span(), found[1].lower(), found[2] or b""
 
     def _span(self, match: re.Match[bytes]) -> tuple[int, int]:
         return match.start("first"), match.end("params")
 
     def _matched(self) -> re.Match[bytes]:
+        """Return the match in the field as it is now. Raises ParseError when an edit broke it."""
+        self._follow()
         match = self._match
         if match is None:
-            self._match = match = self.pattern.fullmatch(self.field.raw, self.start, self.end)
+            self._match = match = self.pattern.fullmatch(self.field.raw, self._start, self._end)
             if match is None:
-                raise field_error(self.field, f"expected {self.expected}", self.start)
+                raise field_error(self.field, f"expected {self.expected}", self._start)
         return match
 
-    def _parameters(self) -> dict[bytes, tuple[int, int, bytes]]:
-        known = self._params
-        if known is None:
-            match = self._matched()
-            self._params = known = {}
-            for found in _parameter.finditer(self.field.raw, *match.span("params")):
-                span = (found.start(), found.end(), found[2] or b"")
-                known.setdefault(found[1].lower(), span)
-        return known
+    def _follow(self) -> None:
+        """Take note of what has happened to the field since the last look."""
+        changes = self.field.changes
+        if changes is None or self._seen == len(changes):
+            return
+        for change in changes[self._seen :]:
+            if change.end <= self._start and not change.start == change.end == self._start:
+                self._start += _growth(change)
+                self._end += _growth(change)
+            elif change.start <= self._end:
+                self._start = min(self._start, change.start)
+                self._end = max(self._end, change.end) + _growth(change)
+        self._seen = len(changes)
+        self._match = None
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.text!r}>"
+
+
+def _growth(edit: Edit) -> int:
+    return len(edit.replacement) - (edit.end - edit.start)
 
 
 def field_error(field: Field, reason: str, at: int, status: int = 400) -> ParseError:
@@ -259,7 +274,7 @@ def _address(sws: bytes, bare: bytes) -> bytes:
     A display name without quotes may hold more than tokens (phones send names of people with any
     letters), but no comma, semicolon, quote or bracket.
     """
-    display = rb'(?P<display>%b%b|[^"<>,;\x00-\x08\x0b\x0c\x0e-\x1f]*+)' % (QUOTED_STRING, sws)
+    display = rb'(?P<display>%b%b|[^"<>,;\x00-\x08\x0b\x0c\x0e-\x1f]*+)' % (QUOTED_STRING, SWS)
     return rb"(?:(?P<first>%b<(?P<uri>%b)>)|(?P<bare>%b))(?P<params>%b)" % (
         *(display, URI, bare, parameters(sws)),
     )

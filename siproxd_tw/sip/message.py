@@ -61,7 +61,7 @@ class Message:
         self.start_line = start_line
         self.fields = fields
         self.body = body
-        self._gap = gap  # the empty line, with its line end as received
+        self._gap = gap  # the empty line as received, if it was
         self._first: dict[bytes, Field] = {} if first is None else first
         self._changed = False
         self._removed: list[Edit] | None = None
@@ -107,7 +107,7 @@ class Message:
     def cseq(self) -> CSeq:
         """The CSeq (section 20.16)."""
         field = self._single(b"cseq")
-        found = field.parsed if isinstance(field.parsed, re.Match) else _cseq(field.raw)
+        found = field.parsed or _cseq(field.raw)
         if found is None:
             raise ParseError("expected a number and a method", "CSeq", 0)
         return CSeq(int(found[1]), found[2].decode("ascii"))
@@ -168,7 +168,7 @@ class Message:
     def __bytes__(self) -> bytes:
         if not self._changed:
             return self.original
-        head = [self.start_line.raw, *[field.raw for field in self.fields], self._gap, self.body]
+        head = [self.start_line.raw, *[field.raw for field in self.fields], self._gap or b"\r\n", self.body]
         return b"".join(head)
 
     # Editing
@@ -180,9 +180,9 @@ class Message:
 
     def replace_value(self, field: Field, value: bytes, reason: str) -> None:
         """Replace the complete value of `field`, not the blanks around it."""
-        at = field.value_at
-        blank = b" " if field.raw[at - 1 : at] == b":" else b""
-        self.edit(field, at, field.value_end, blank + value, reason)
+        start, end = field.value_span
+        field.edit(start, end, value, reason)
+        self._changed = True
 
     def replace_element(self, element: Element, new: bytes, reason: str) -> None:
         """Replace one value of a header field, its parameters included."""
@@ -201,12 +201,11 @@ class Message:
         if len(elements) == 1:
             self.remove(field, reason)
             return
-        at = elements.index(element)
+        at = next(at for at, other in enumerate(elements) if other.start == element.start)
         if at + 1 < len(elements):
             start, end = element.start, elements[at + 1].start
         else:
             start, end = elements[at - 1].end, element.end
-        field.forget(element)
         self.edit(field, start, end, b"", reason)
 
     def insert(
@@ -231,13 +230,18 @@ class Message:
         return field
 
     def _place(self, before: bytes | Field | None, after: bytes | Field | None) -> int:
-        fields = self.fields
         if before is not None:
-            return next((i for i, f in enumerate(fields) if f is before or f.name == before), 0)
-        if after is not None:
-            places = (i for i, f in enumerate(fields, 1) if f is after or f.name == after)
-            return max(places, default=0)
-        return len(fields)
+            for index, field in enumerate(self.fields):
+                if field.name == before or field is before:
+                    return index
+            return 0
+        if after is None:
+            return len(self.fields)
+        for index in range(len(self.fields), 0, -1):
+            field = self.fields[index - 1]
+            if field.name == after or field is after:
+                return index
+        return 0
 
     def remove(self, field: Field, reason: str) -> None:
         """Remove `field`, all of its lines."""
@@ -280,6 +284,8 @@ class Message:
         body_at = len(self.original) - self._original_body_length()
         head_end = body_at - len(self._gap)
         done += [Edit(head_end, head_end, new.raw, new.reason) for new in waiting]
+        if self._changed and not self._gap:
+            done.append(Edit(head_end, head_end, b"\r\n", "a head ends with an empty line"))
         done += _moved(self._body_edits, body_at)
         return sorted(done, key=lambda edit: edit.start)
 

@@ -30,10 +30,13 @@ MAX_CSEQ = 2**31 - 1
 """Section 8.1.1.5."""
 
 
+_Match = Callable[..., re.Match[bytes] | None]
+
+
 class _Rule(NamedTuple):
     """What a header field must look like."""
 
-    usual: Callable[..., re.Match[bytes] | None]
+    usual: _Match
     """Matches what follows the colon, line end included."""
     expected: str
     """Its complete grammar in words; empty when that is left to the elements of the field."""
@@ -42,7 +45,7 @@ class _Rule(NamedTuple):
     requests_only: bool = False
 
 
-def _line(pattern: bytes) -> Callable[..., re.Match[bytes] | None]:
+def _line(pattern: bytes) -> _Match:
     return re.compile(rb"[ \t\r\n]*+" + pattern + rb"[ \t\r\n]*+").fullmatch
 
 
@@ -65,14 +68,17 @@ _RULES = {
     b"date": _Rule(_line(_DATE), "a date in GMT", repeatable=True, requests_only=True),
 }
 
-# From a name as it is spelt to the canonical one and its rule.
-_KNOWN = {spelling: (name, _RULES.get(name)) for spelling, name in HEADER_NAMES.items()}
-_KNOWN_IN_RESPONSES = {
-    spelling: (name, None if rule is not None and rule.requests_only else rule)
-    for spelling, (name, rule) in _KNOWN.items()
+# From a name as it is spelt to the canonical one and what to match its line with.
+_Known = dict[bytes, tuple[bytes, _Match | None]]
+_IN_REQUESTS: _Known = {
+    spelt: (name, _RULES[name].usual if name in _RULES else None) for spelt, name in HEADER_NAMES.items()
 }
-_Known = dict[bytes, tuple[bytes, _Rule | None]]
-_MANDATORY = (b"via", b"from", b"to", b"call-id", b"cseq")
+_IN_RESPONSES: _Known = _IN_REQUESTS | {
+    spelt: (name, None)
+    for spelt, name in HEADER_NAMES.items()
+    if name in _RULES and _RULES[name].requests_only
+}
+_MANDATORY = dict.fromkeys((b"via", b"from", b"to", b"call-id", b"cseq")).keys()
 
 _request_line = re.compile(rb"(%b) (%b) (?i:SIP/2\.0)\r?\n" % (TOKEN, URI)).fullmatch
 _status_line = re.compile(rb"(?i:SIP/2\.0) ([1-6]\d\d)(?: [^\r\n]*+)?\r?\n").fullmatch
@@ -106,10 +112,15 @@ def _read(data: bytes) -> Request | Response:
     status_line = None if request_line is not None else _status_line(start)
     if request_line is None and status_line is None:
         _refuse_start_line(start)
-    fields, first, body_at = _read_fields(data, lines, _KNOWN if status_line is None else _KNOWN_IN_RESPONSES)
-    for name in _MANDATORY:
-        if name not in first:
-            raise ParseError("the header field is missing", spelling(name), body_at)
+    known = _IN_REQUESTS if status_line is None else _IN_RESPONSES
+    try:
+        fields, first, body_at = _read_fields(data, lines, known)
+    except ParseError:
+        if b"\n " not in data and b"\n\t" not in data:
+            raise
+        # To the quick way of splitting, the continuation of a folded line is a line without a colon.
+        lines, gap = _split_folded_head(data)
+        fields, first, body_at = _read_fields(data, lines, known)
     body_at += len(gap)
     end = _end_of_body(data, body_at, first.get(b"content-length"))
     original = data if end == len(data) else data[:end]
@@ -129,20 +140,29 @@ def _read(data: bytes) -> Request | Response:
 
 
 def _split_head(data: bytes) -> tuple[list[bytes], bytes]:
-    """Return the lines of the head with their line ends, folded ones in one piece, and the empty line."""
+    """Return the lines of the head with their line ends, and the empty line."""
     end = data.find(b"\r\n\r\n")
     if end >= 0:
         head = data[: end + 2]
         lines = head.splitlines(keepends=True)
-        # As many lines as CRLFs: no line ends in a bare CR or LF. No blank behind a line end: no folding.
-        if len(lines) == head.count(b"\r\n") and b"\n " not in head and b"\n\t" not in head:
+        if len(lines) == head.count(b"\n") == head.count(b"\r"):  # no line ends in a bare CR or LF
             return lines, b"\r\n"
-    lines = []
+    return _split_folded_head(data)
+
+
+def _split_folded_head(data: bytes) -> tuple[list[bytes], bytes]:
+    """Do the same with any mixture of folding and line ends.
+
+    A datagram that ends with a header line is a message as well: what is missing is clear.
+    """
+    lines: list[bytes] = []
     at = 0
     while not data.startswith((b"\r\n", b"\n"), at):
+        if at == len(data) and len(lines) > 1:
+            return lines, b""
         line = _line_of_head(data, at)
         if line is None:
-            raise ParseError("expected a line end, and an empty line after the head", "head", at)
+            raise ParseError("expected a line that ends, and an empty line after the last", "head", at)
         lines.append(line[0])
         at = line.end()
     if not lines:
@@ -161,24 +181,27 @@ def _read_fields(
     careful = b"[" in data
     for line in lines[1:]:
         spelt = line.partition(b":")[0]
-        name, rule = known.get(spelt) or _unusual_name(line, at, known)
-        if rule is None:
+        name, usual = known.get(spelt) or _unusual_name(line, at, known)
+        if usual is None:
             fields.append(Field(name, line, at))
         else:
-            match = rule.usual(line, len(spelt) + 1)
+            match = usual(line, len(spelt) + 1)
             field = Field(name, line, at, match)
             fields.append(field)
             if match is None or careful:
-                _check_field(field, rule)
+                _check_field(field)
             if name not in first:
                 first[name] = field
-            elif not rule.repeatable:
+            elif not _RULES[name].repeatable:
                 raise ParseError("expected this header field only once", spelling(name), at)
         at += len(line)
+    if not first.keys() >= _MANDATORY:
+        missing = next(name for name in _MANDATORY if name not in first)
+        raise ParseError("the header field is missing", spelling(missing), at)
     return fields, first, at
 
 
-def _unusual_name(line: bytes, at: int, known: _Known) -> tuple[bytes, _Rule | None]:
+def _unusual_name(line: bytes, at: int, known: _Known) -> tuple[bytes, _Match | None]:
     spelt, colon, _ = line.partition(b":")
     stripped = spelt.rstrip(b" \t")
     if not colon or not is_token(stripped):
@@ -187,8 +210,9 @@ def _unusual_name(line: bytes, at: int, known: _Known) -> tuple[bytes, _Rule | N
     return known.get(name) or (name, None)
 
 
-def _check_field(field: Field, rule: _Rule) -> None:
+def _check_field(field: Field) -> None:
     """Check a field that is not in its usual form, or has an IPv6 reference."""
+    rule = _RULES[field.name]
     if rule.expected:
         if field.parsed is None:
             raise field_error(field, f"expected {rule.expected}", field.value_at)
@@ -213,7 +237,7 @@ def _check_request_uri(text: bytes, at: int) -> None:
 
 
 def _check_cseq(field: Field, method: bytes | None = None) -> None:
-    assert isinstance(field.parsed, re.Match)
+    assert field.parsed is not None
     digits, named = field.parsed.groups()
     if len(digits) > 9 and int(digits) > MAX_CSEQ:
         raise field_error(field, "expected a number below 2**31", field.parsed.start(1))
@@ -226,7 +250,7 @@ def _check_cseq(field: Field, method: bytes | None = None) -> None:
 def _end_of_body(data: bytes, body_at: int, field: Field | None) -> int:
     if field is None:
         return len(data)
-    assert isinstance(field.parsed, re.Match)
+    assert field.parsed is not None
     end = body_at + int(field.parsed[1])
     if end > len(data):
         raise field_error(field, f"only {len(data) - body_at} bytes of body arrived", field.value_at)

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: MIT
 """Reads a siproxd.conf: text in, a `Config` and the problems out.
 
-Nothing that a file says raises, and nothing is ignored in silence. A wrong value is an error and leaves the value
-as it was before, an unknown key is a warning, and what siproxd takes is taken. A reading is always
-complete; whether to work with one that has errors is the caller's decision.
+Nothing that a file says raises, and nothing is ignored in silence. A wrong value is an error and
+leaves the value as it was before, an unknown key is a warning, and what siproxd takes is taken.
+A reading is always complete; whether to work with one that has errors is the caller's decision.
 """
 
 from __future__ import annotations

@@ -241,9 +241,11 @@ def loads(text: bytes) -> tuple[list[Binding], list[str]]:
 def _binding(head: bytes, record: list[bytes]) -> Binding:
     if len(record) < 3 or any(text.startswith(b"****:") for text in record):
         raise ValueError("expected three URIs after an active slot")
-    expires = int(head[len(b"****:1:") :])
+    seconds = head[len(b"****:1:") :].strip()
+    if not seconds.isdigit() or len(seconds) > 18:
+        raise ValueError(f"expected seconds since 1970, not {seconds[:40]!r}")
     contact, masked, aor = (_sip_uri(text) for text in record)
-    return Binding(contact, record[0], aor, masked, float(expires), local=masked.host == aor.host)
+    return Binding(contact, record[0], aor, masked, float(seconds), local=masked.host == aor.host)
 
 
 def _sip_uri(text: bytes) -> SIPURI:

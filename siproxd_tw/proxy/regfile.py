@@ -45,10 +45,9 @@ class RegistrationFile:
         if self._writing is not None:
             self._next = content
             return self._writing
-        self._writing = (
-            self._in_thread(self._write, content).addErrback(self._failed).addCallback(self._written)
-        )
-        return self._writing
+        # Before `_written`, which runs at once when there is no thread.
+        self._writing = self._in_thread(self._write, content).addErrback(self._failed)
+        return self._writing.addCallback(self._written)
 
     def _written(self, _: object) -> Deferred[Any] | None:
         self._writing = None

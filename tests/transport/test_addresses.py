@@ -323,6 +323,9 @@ def test_interfaces_that_cannot_be_read(logged):
     broken[0], it.interfaces[2] = False, up("eth0", "203.0.113.2/24")
     it.clock.advance(5)
     assert addresses.listening(OUTSIDE) == "203.0.113.2"
+    broken[0] = True
+    it.clock.advance(5)
+    assert logged()[-1] == logged()[2]
     addresses.stop()
     assert it.clock.getDelayedCalls() == []
 

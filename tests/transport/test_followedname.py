@@ -87,8 +87,11 @@ def test_a_failure_keeps_the_address(following, logged):
     assert following.told == ["198.51.100.7"]
     assert logged()[1:] == [(LogLevel.warn, f"{NAME} has no IPv4 address; 198.51.100.7 is kept")]
     following.resolver.names[NAME] = "198.51.100.7"
-    following.clock.advance(40)
+    following.clock.pump([40, 60])
     assert logged()[2:] == [(LogLevel.info, f"{NAME} can be resolved again")]
+    del following.resolver.names[NAME]
+    following.clock.pump([60, 5])
+    assert logged()[3:] == logged()[1:2]
 
 
 def test_tried_again_with_growing_pauses():

@@ -116,7 +116,7 @@ def test_in_use_says_by_whom(proc):
         (OSError(EADDRINUSE, "in use"), 5060, "in use by another program"),
         (OSError(EADDRNOTAVAIL, "not available"), 5060, "no interface has this address"),
         (OSError(EACCES, "denied"), 443, "ports below 1024 need root or CAP_NET_BIND_SERVICE"),
-        (OSError(EACCES, "denied"), 5060, "Permission denied"),
+        (OSError(EACCES, "denied"), 1024, "Permission denied"),
         (OSError(ENFILE, ""), 5060, os.strerror(ENFILE)),
         ("something else", 5060, "something else"),
     ],

@@ -198,6 +198,7 @@ def test_giving_up(subject):
 def system():
     """The real provider over a name resolver of the test."""
     names, clock = SystemNames({name: list(hosts) for name, hosts in ZONE.items()}), Clock()
+    clock.advance(100_000)
     yield SystemResolver(names, clock), names, clock
     assert clock.getDelayedCalls() == []
 
@@ -208,11 +209,12 @@ def test_its_status(system):
     assert verifyObject(IStatus, resolver)
     result(resolver.resolve(PROVIDER, None, "UDP"))
     result(resolver.resolve("nobody.test", None, "UDP"))
+    result(resolver.resolve("nothing.test", None, "UDP"))
     assert resolver.status() == {
-        "cached": 2,
+        "cached": 3,
         "running": 0,
-        "looked up": 2,
-        "failed": 1,
+        "looked up": 3,
+        "failed": 2,
         "timed out": 0,
         "refused": 0,
     }
@@ -325,6 +327,19 @@ def test_the_cache_is_bounded(system, monkeypatch):
     assert names.asked == [PROVIDER, "foo.bar.test", "nobody.test", PROVIDER]
 
 
+def test_a_renewed_answer_is_a_new_one(system, monkeypatch):
+    """An answer that was looked up again is not the oldest any more."""
+    monkeypatch.setattr(resolver_module, "MOST_NAMES", 2)
+    resolver, names, clock = system
+    result(resolver.resolve(PROVIDER, None, "UDP"))
+    clock.advance(30)
+    result(resolver.resolve("foo.bar.test", None, "UDP"))
+    clock.advance(30)
+    for name in (PROVIDER, "nobody.test", PROVIDER):
+        result(resolver.resolve(name, None, "UDP"))
+    assert names.asked == [PROVIDER, "foo.bar.test", PROVIDER, "nobody.test"]
+
+
 def test_ipv4_only_and_once(system):
     """Addresses of the other family are left out, and so is one that is told twice."""
     resolver, names, _ = system
@@ -396,6 +411,21 @@ def test_anything_is_one_of_three(text):
     if is_host_name(text):
         assert text.isascii()
         assert text.isprintable()
+
+
+@pytest.mark.parametrize("text", ["[::1", "::1]", "[[::1]]", "[]", "", "[10.0.0.1]", "::1 ", "10.0.0.1\0"])
+def test_almost_an_address(text):
+    """Half a bracket, an IPv4 address in brackets or a character too many make it none."""
+    assert ip_literal(text) is None
+
+
+def test_the_longest_host_name():
+    """A name has 253 characters and perhaps a dot behind them (RFC 1035 section 3.1)."""
+    longest = ".".join(["a" * 63] * 3 + ["b" * 61])
+    assert len(longest) == 253
+    assert is_host_name(longest)
+    assert is_host_name(longest + ".")
+    assert not is_host_name(longest + "b.")
 
 
 @pytest.mark.parametrize(

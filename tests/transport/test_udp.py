@@ -165,14 +165,14 @@ async def test_a_bug_behind_it(network, logged):
     calls = Calls(fail)
     transport = start(network, calls)
     phone = network.peer("127.0.0.9", 40015)
-    for data in (b"bad", b"bad", b"good"):
+    for data in (b"bad", b"bad", b"bad", b"good"):
         phone.send(data, transport.local)
-    await network.until(lambda: len(calls.all) == 3)
+    await network.until(lambda: len(calls.all) == 4)
     failures = [event for event in logged if event["log_level"] is LogLevel.critical]
     assert [str(event["peer"]) for event in failures] == ["127.0.0.9:40015"]
     assert isinstance(failures[0]["log_failure"].value, RuntimeError)
-    assert transport.status()["failures"] == 2
-    assert transport.status()["received"] == 3
+    assert transport.status()["failures"] == 3
+    assert transport.status()["received"] == 4
     await stop(network, transport)
 
 
@@ -197,12 +197,13 @@ async def test_two_bugs_are_two(network, logged):
 
 
 @pytest_twisted.ensureDeferred
-async def test_stopped(network):
+async def test_stopped(network, logged):
     """When stop() fires, the address is free; what is sent after it is counted and dropped."""
     transport = start(network)
     first = transport.local
     await stop(network, transport)
     assert not transport.listening
+    assert [event for event in logged if event["log_level"] > LogLevel.info] == []
     transport.send(OPTIONS, PHONE)
     assert transport.status()["send_errors"] == {"closed": 1}
 
@@ -357,6 +358,17 @@ def test_socket_options(host, option):
     assert network.bound[host, 5060].handle.options == {
         (socket.SOL_SOCKET, socket.SO_RCVBUF): RECEIVE_BUFFER,
         option: 26 << 2,
+    }
+    transport.stop()
+    network.flush()
+
+
+def test_no_dscp():
+    """Without a DSCP the traffic class is left to the system."""
+    network = MemoryNetwork()
+    transport = start(network)
+    assert network.bound[transport.local].handle.options == {
+        (socket.SOL_SOCKET, socket.SO_RCVBUF): RECEIVE_BUFFER
     }
     transport.stop()
     network.flush()

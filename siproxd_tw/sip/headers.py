@@ -271,10 +271,11 @@ def _via(sws: bytes, lws: bytes) -> bytes:
 def _address(sws: bytes, bare: bytes) -> bytes:
     """Return the rule ``( name-addr / addr-spec ) *( SEMI generic-param )``.
 
-    A display name without quotes may hold more than tokens (phones send names of people with any
-    letters), but no comma, semicolon, quote or bracket.
+    A display name without quotes may hold more than tokens: phones send names of people in any letters,
+    and one escapes the quotes it forgot to write. Comma, semicolon, quote and bracket stay excluded.
     """
-    display = rb'(?P<display>%b%b|[^"<>,;\x00-\x08\x0b\x0c\x0e-\x1f]*+)' % (QUOTED_STRING, SWS)
+    words = rb'(?:[^"<>,;\\\x00-\x08\x0b\x0c\x0e-\x1f]++|\\[^\r\n])*+'
+    display = rb"(?P<display>%b%b|%b)" % (QUOTED_STRING, SWS, words)
     return rb"(?:(?P<first>%b<(?P<uri>%b)>)|(?P<bare>%b))(?P<params>%b)" % (
         *(display, URI, bare, parameters(sws)),
     )

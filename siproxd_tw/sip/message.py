@@ -255,7 +255,7 @@ class Message:
             self._removed.append(Edit(field.at, field.at + field.original_length, b"", reason))
 
     def edit_body(self, edits: Sequence[Edit]) -> None:
-        """Carry out `edits`, in positions of the current body, and correct Content-Length.
+        """Carry out `edits`, in positions of the current body, and correct the Content-Length.
 
         A message without Content-Length, which is legal in a datagram (section 18.3), gets none.
         """
@@ -264,11 +264,11 @@ class Message:
         self.body = apply(self.body, edits)
         self._body_edits = list(edits) if self._body_edits is None else compose(self._body_edits, edits)
         self._changed = True
-        field = self.first(b"content-length")
-        digits = None if field is None else _digits.search(field.raw, field.value_at)
-        if field is not None and digits is not None and int(digits[0]) != len(self.body):
-            number = b"%d" % len(self.body)
-            self.edit(field, digits.start(), digits.end(), number, "the body has another length")
+        for field in self.all(b"content-length"):
+            digits = _digits.search(field.raw, field.value_at)
+            if digits is not None and int(digits[0]) != len(self.body):
+                number = b"%d" % len(self.body)
+                self.edit(field, digits.start(), digits.end(), number, "the body has another length")
 
     def edits(self) -> list[Edit]:
         """Return everything that was done, in positions of `original`, sorted and not overlapping."""

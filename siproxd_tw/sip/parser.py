@@ -192,7 +192,7 @@ def _read_fields(
                 _check_field(field)
             if name not in first:
                 first[name] = field
-            elif not _RULES[name].repeatable:
+            elif not _RULES[name].repeatable and not _same_length(field, first[name]):
                 raise ParseError("expected this header field only once", spelling(name), at)
         at += len(line)
     if not first.keys() >= _MANDATORY:
@@ -208,6 +208,11 @@ def _unusual_name(line: bytes, at: int, known: _Known) -> tuple[bytes, _Match | 
         raise ParseError("expected the name of a header field and a colon", "head", at)
     name = canonical_name(stripped)
     return known.get(name) or (name, None)
+
+
+def _same_length(field: Field, other: Field) -> bool:
+    """Return whether these are Content-Lengths that agree: some gateways repeat it."""
+    return field.name == b"content-length" and int(field.value) == int(other.value)
 
 
 def _check_field(field: Field) -> None:
@@ -385,11 +390,12 @@ class StreamParser:
         return head_size + self._body_size(bytes(buffer[:head_size]))
 
     def _body_size(self, head: bytes) -> int:
-        values = _content_lengths(head)
+        values = {value.strip(b" \t\r\n").lstrip(b"0") or b"0" for value in _content_lengths(head)}
+        value = values.pop() if len(values) == 1 else b""
         try:
-            if len(values) != 1 or not values[0].strip(b" \t\r\n").isdigit():
-                raise ParseError("expected a number of bytes, once", "Content-Length", len(head))
-            size = int(values[0][:20])
+            if not value.isdigit():
+                raise ParseError("expected one number of bytes", "Content-Length", len(head))
+            size = int(value) if len(value) < 10 else self._max_message
             if len(head) + size > self._max_message:
                 raise ParseError(f"more than {self._max_message} bytes", "Content-Length", len(head), 513)
         except ParseError as error:

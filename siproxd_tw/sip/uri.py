@@ -19,10 +19,13 @@ __all__ = ["ADDR_SPEC", "SIPURI", "URI", "OtherURI", "host_port", "parse_uri"]
 # Octets that end a URI wherever it stands. Of the others, section 25.1 wants many to be escaped; phones
 # send "#" and letters outside of ASCII plainly, and nothing becomes ambiguous by that.
 _STOP = rb'\x00-\x20\x7f"<>'
+_STOP_PARAMS = rb"\x00-\x20\x7f<>"  # doubango quotes the value of sigcomp-id
 _SCHEME = rb"[A-Za-z][A-Za-z0-9+.-]*+"
 _SIP = rb"[sS][iI][pP][sS]?:"
 
-SIP_URI = rb"%b(?:[^@%b]*+@)?%b(?::%b)?(?:;[^?%b]*+)?(?:\?[^%b]*+)?" % (_SIP, _STOP, HOST, PORT, _STOP, _STOP)
+SIP_URI = rb"%b(?:[^@%b]*+@)?%b(?::%b)?(?:;[^?%b]*+)?(?:\?[^%b]*+)?" % (
+    *(_SIP, _STOP, HOST, PORT, _STOP_PARAMS, _STOP),
+)
 URI = rb"(?:%b|(?!%b)%b:[^%b]++)" % (SIP_URI, _SIP, _SCHEME, _STOP)
 """Any URI where brackets or blanks enclose it; IPv6 references are still to be judged."""
 
@@ -35,7 +38,7 @@ ADDR_SPEC = rb"(?:%b(?:[^@;?,%b]*+@)?%b(?::%b)?|(?!%b)%b:[^;?,%b]++)" % (
 _sip_parts = re.compile(
     rb"(?P<scheme>%b)(?:(?P<user>[^:@%b]*+)(?::(?P<password>[^@%b]*+))?@)?"
     rb"(?P<host>%b)(?::(?P<port>%b))?(?P<params>;[^?%b]*+)?(?P<headers>\?[^%b]*+)?"
-    % (_SIP, _STOP, _STOP, HOST, PORT, _STOP, _STOP)
+    % (_SIP, _STOP, _STOP, HOST, PORT, _STOP_PARAMS, _STOP)
 ).fullmatch
 _other_parts = re.compile(rb"(?!%b)(?P<scheme>%b):(?P<text>[^%b]++)" % (_SIP, _SCHEME, _STOP)).fullmatch
 _escaped = re.compile(rb"%[0-9A-Fa-f]{2}")

@@ -53,14 +53,19 @@ class Options(UsageOptions):
         self.reading = Reading("", Config(), (), {})
 
     def postOptions(self) -> None:
-        """Read the configuration; with --check print it and exit."""
+        """Read the configuration; with --check print it and exit.
+
+        A wrong value does not keep the proxy from starting, as it did not keep siproxd:
+        it is logged and the default counts. A file that cannot be read does.
+        """
         path = self["config"] or self._found()
         if path:
             self.reading = load(path)
         if self["check"]:
             raise SystemExit(self._check())
-        if self.reading.errors:
-            raise UsageError("\n".join(str(problem) for problem in self.reading.errors))
+        unreadable = [problem for problem in self.reading.errors if not problem.line]
+        if unreadable:
+            raise UsageError(str(unreadable[0]))
 
     def _found(self) -> str | None:
         """Return the first configuration file in the places where siproxd looks."""
@@ -131,8 +136,9 @@ class _Assembly(MultiService):
 
     def startService(self) -> None:
         """Start everything, or end the process with one line that says why not."""
+        say = {"error": _log.error, "warning": _log.warn, "notice": _log.info}
         for problem in self._reading.problems:
-            (_log.info if problem.severity == "notice" else _log.warn)("{problem}", problem=str(problem))
+            say[problem.severity]("{problem}", problem=str(problem))
         self._addresses.start()
         try:
             super().startService()  # type: ignore[no-untyped-call]

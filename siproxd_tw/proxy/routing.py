@@ -77,13 +77,15 @@ class Routing:
     def target(self, request: Request, flow: Flow, now: float) -> Target:
         """Determine the target of `request` after `preprocess` (16.5).
 
-        Raises Refused: 404 for nobody here, 408 for a stranger inside, and with the
-        reason OURSELVES when the request is for the proxy itself.
+        Raises Refused: 404 for nobody here, 481 for an unknown dialog, 408 for a stranger
+        inside, and with the reason OURSELVES when the request is for the proxy itself.
         """
         local = self._phone(request, flow, now)
         if local is not None:
             return local
         if flow.side is Side.OUTSIDE or self._is_here(request):
+            if request.to_tag:
+                raise Refused(481, "no such dialog")
             raise Refused(404, OURSELVES if self._is_for_us(request) else "no such phone")
         if not self._may_call_out(request, flow):
             raise Refused(408, "neither caller nor callee is registered")

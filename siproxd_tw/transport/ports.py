@@ -110,4 +110,6 @@ def _link(path: Path) -> str:
 
 
 def _describe(process: Path) -> str:
-    return f"{(process / 'comm').read_text().strip()} (pid {process.name})"
+    ours = process.name == str(os.getpid())
+    name = "this program itself" if ours else (process / "comm").read_text().strip()
+    return f"{name} (pid {process.name})"

@@ -91,7 +91,7 @@ def _check_max_forwards(request: Request) -> None:
 
 
 def _check_proxy_require(request: Request) -> None:
-    """No option tag is understood by this proxy, so any is too much (16.3 step 5)."""
+    """Refuse any option tag (16.3 step 5): none is understood here. ACK and CANCEL are exempt (8.2.2.3)."""
     tags = b", ".join(field.value for field in request.all(b"proxy-require"))
-    if tags and request.method != "ACK":
+    if tags and request.method not in ("ACK", "CANCEL"):
         raise Refused(420, "Proxy-Require", headers=(b"Unsupported: " + tags,))

@@ -141,11 +141,10 @@ class Siproxd(MultiService):
             self._transports.pop(gone).stop()
         for side, host in wanted.items():
             if host is None:
-                self._log.warn("waiting: the {side} interface has no address yet", side=side.value)
                 self.signalling.attach(side, None)
                 continue
             transport = self._transports.get(host)
-            if transport is None:
+            if transport is None or not transport.listening:
                 transport = self._listen(host, side)
             self.signalling.attach(side, transport)
 
@@ -158,12 +157,13 @@ class Siproxd(MultiService):
         return transport
 
     def _rebind(self) -> None:
+        """Bind what has changed; what cannot be bound now is tried again at every tick."""
         if not self.running:
             return
         try:
             self._bind()
-        except CannotListen as taken:
-            self._log.error("{taken}", taken=taken)
+        except CannotListen as why:
+            self._log.error("{why}", why=why)
 
     # registrations
 
@@ -185,6 +185,7 @@ class Siproxd(MultiService):
         return None if self._file is None else self._file.save(dumps(self.location))
 
     def _tick(self) -> None:
+        self._rebind()
         now = self._reactor.seconds()
         if self.location.expire(now):
             self._registrations_changed()

@@ -94,8 +94,8 @@ def makeService(options: Options) -> IService:
 
     config = _with_interfaces(options.reading)
     clock: Any = reactor
-    addresses = GatewayAddresses(config.network, clock)
     resolver = SystemResolver(clock.nameResolver, clock)
+    addresses = GatewayAddresses(config.network, clock, resolve_host=resolver.resolve)
     siproxd = Siproxd(config, reactor=clock, addresses=addresses, resolver=resolver, in_thread=deferToThread)
     assembly = _Assembly(clock, addresses, siproxd, options.reading)
     siproxd.setServiceParent(assembly)  # type: ignore[no-untyped-call]

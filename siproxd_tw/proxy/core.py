@@ -34,7 +34,7 @@ from siproxd_tw.proxy.authentication import Authentication
 from siproxd_tw.proxy.context import ResponseContext
 from siproxd_tw.proxy.dialogs import Dialogs
 from siproxd_tw.proxy.dress import Dress
-from siproxd_tw.proxy.forwarding import branch_for, count_down, hops_left
+from siproxd_tw.proxy.forwarding import branch_for, count_down, hops_left, passed_before
 from siproxd_tw.proxy.offeranswer import OfferAnswer
 from siproxd_tw.proxy.registrar import Registrar
 from siproxd_tw.proxy.routing import OURSELVES, NextHop, Routing, Target
@@ -62,6 +62,7 @@ CAPABILITIES = (
     b" MESSAGE, PUBLISH",
 )
 RETRY = (b"Retry-After: 10",)
+LOOP = Refused(482, "loop")
 
 
 @implementer(ITransactionUser, IStatus)
@@ -108,11 +109,22 @@ class ProxyCore:
     def screen(self, request: Request, flow: Flow) -> None:
         """See ITransactionUser; section 16.3, and whether there is a target at all."""
         self._access.check(request, flow)
-        validate(request, flow.side, self._secret, self._routing.is_own)
+        validate(request)
         if request.method == "OPTIONS" and hops_left(request) == 0:
             raise self._about_us(request)
+        sent_from = passed_before(request, self._secret, self._routing.is_own)
+        if sent_from and (flow.side is Side.INSIDE or self._dress.host(Side.INSIDE) in sent_from):
+            raise LOOP
         if request.method in ("REGISTER", "CANCEL", "ACK"):
             return
+        try:
+            self._screen_target(request, flow)
+        except Refused as refusal:
+            # Sent outside and back again unchanged: a provider may send it to another phone here,
+            # but for nobody here it is a loop.
+            raise LOOP if sent_from else refusal from None
+
+    def _screen_target(self, request: Request, flow: Flow) -> None:
         copy = request
         if request.first(b"route") is not None:
             copy = request.copy()
@@ -139,6 +151,8 @@ class ProxyCore:
                 context = ResponseContext(transaction, transaction.request, transaction.flow)
                 transaction.user = context
                 self._in_order(transaction.request.call_id, self._proxy(context))
+                if context.method == "INVITE" and not transaction.last:
+                    self._signalling.respond(transaction, response_to(transaction.request, 100))
             case ResponseReceived(transaction, response):
                 if isinstance(transaction.user, ResponseContext) and response.status > 100:
                     self._in_order(
@@ -196,17 +210,15 @@ class ProxyCore:
             await self._register(context, copy)
             return
         target = self._routing.target(copy, context.flow, self._clock.seconds())
-        if copy.method == "INVITE":
-            self._signalling.respond(context.server, response_to(context.request, 100))
         await self._send_on(context, copy, target)
 
     async def _register(self, context: ResponseContext, copy: Request) -> None:
         now = self._clock.seconds()
         if await self._is_registrar_for(copy):
             self._authentication.check(copy, now)
-            self._signalling.respond(
-                context.server, self._registrar.answer(context.request, context.flow, now)
-            )
+            tag = local_tag(context.request, self._secret)
+            response = self._registrar.answer(context.request, context.flow, now, tag)
+            self._signalling.respond(context.server, response)
             return
         if context.flow.side is Side.OUTSIDE:
             raise Refused(403, "REGISTER from outside for somebody else")
@@ -245,7 +257,7 @@ class ProxyCore:
         remote = await self._address_of(target.hop)
         if self._routing.is_own(remote.host, remote.port):
             raise self._about_us(request) if request.method == "OPTIONS" else Refused(404, "no such phone")
-        side = target.side if target.side is Side.INSIDE else self._dress.side_of(remote.host)
+        side = target.side if target.side is Side.INSIDE else self._routing.side_towards(remote.host)
         out = self._signalling.flow_to(remote, side)
         if out is None:
             raise Refused(503, f"no address on the {side.value} interface", headers=RETRY)

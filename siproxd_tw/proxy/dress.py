@@ -49,15 +49,15 @@ class Dress:
         self._masquerade = masquerade
         self._dialogs = dialogs
 
-    def side_of(self, host: str) -> Side:
-        """Return the side that `host` is on when we send to it."""
-        return self._addresses.side_of(host, Side.OUTSIDE)
+    def host(self, side: Side) -> str | None:
+        """Return the address that we are known by on `side`."""
+        return self._addresses.advertised(side)
 
     def request(self, copy: Request, flow: Flow, side: Side, now: float) -> None:
         """Dress a request that came by `flow` for `side`."""
         if side is Side.INSIDE:
             if copy.method not in UNROUTED_METHODS:
-                add_record_route(copy, self._host(Side.INSIDE), self._config.port)
+                add_record_route(copy, self._known_host(Side.INSIDE), self._config.port)
             return
         remove_record_routes(copy, self._routing.is_mine)
         if copy.method != "REGISTER":  # its Contacts are the registrar's matter
@@ -76,7 +76,7 @@ class Dress:
     def via(self, request: Request, out: Flow, branch: bytes) -> None:
         """Put our Via on a request that leaves by `out`."""
         rport = self._config.rport_inside if out.side is Side.INSIDE else self._config.rport_outside
-        host, port = self._host(out.side), self._config.port
+        host, port = self._known_host(out.side), self._config.port
         add_via(request, host, port, branch, transport=out.transport.name, rport=rport)
 
     def _hide(self, message: Message, flow: Flow, tag: bytes, now: float) -> None:
@@ -90,8 +90,8 @@ class Dress:
         if self._config.ua_string:
             set_user_agent(message, self._config.ua_string)
 
-    def _host(self, side: Side) -> str:
-        host = self._addresses.advertised(side)
+    def _known_host(self, side: Side) -> str:
+        host = self.host(side)
         if host is None:
             raise Refused(503, f"no address on the {side.value} interface", headers=(b"Retry-After: 10",))
         return host

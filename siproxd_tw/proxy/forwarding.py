@@ -21,7 +21,7 @@ __all__ = [
     "branch_for",
     "count_down",
     "hops_left",
-    "is_loop",
+    "passed_before",
     "remove_record_routes",
     "set_user_agent",
 ]
@@ -55,28 +55,31 @@ def branch_for(request: Request, side: Side, key: bytes, attempt: int = 0) -> by
     second half is what a loop would reproduce.
     """
     via = request.top_via
-    seed = b"%s|%s|%s|%d" % (via.branch or b"", via.host.encode(), b"%d" % (via.port or 0), attempt)
-    unique = hashlib.blake2b(seed + _request_seed(request, side), digest_size=_DIGEST, key=key)
-    return MAGIC_COOKIE + unique.hexdigest().encode() + b"." + _loop_part(request, side, key)
+    received = (via.branch or b"", via.host.encode(), b"%d" % (via.port or 0), side.value.encode())
+    seed = b"|".join((*received, b"%d" % attempt, _request_seed(request)))
+    unique = hashlib.blake2b(seed, digest_size=_DIGEST, key=key)
+    return MAGIC_COOKIE + unique.hexdigest().encode() + b"." + _loop_part(request, key)
 
 
-def is_loop(request: Request, side: Side, key: bytes, is_own: Callable[[str, int | None], bool]) -> bool:
-    """Return whether `request` has been here before, unchanged (16.3 step 4).
+def passed_before(request: Request, key: bytes, is_own: Callable[[str, int | None], bool]) -> set[str]:
+    """Return our addresses from which this very request was sent before (16.3 step 4).
 
-    A request that comes back with another Request-URI or from another side is a
-    spiral and goes on.
+    One that comes back with another Request-URI is a spiral, not the same request.
     """
-    ours = [via.branch for via in request.vias() if via.branch and is_own(via.host, via.port)]
-    return bool(ours) and any(branch.endswith(b"." + _loop_part(request, side, key)) for branch in ours)
+    ours = [via for via in request.vias() if via.branch and is_own(via.host, via.port)]
+    if not ours:
+        return set()
+    mark = b"." + _loop_part(request, key)
+    return {via.host for via in ours if via.branch and via.branch.endswith(mark)}
 
 
-def _loop_part(request: Request, side: Side, key: bytes) -> bytes:
-    return hashlib.blake2b(_request_seed(request, side), digest_size=_DIGEST, key=key).hexdigest().encode()
+def _loop_part(request: Request, key: bytes) -> bytes:
+    return hashlib.blake2b(_request_seed(request), digest_size=_DIGEST, key=key).hexdigest().encode()
 
 
-def _request_seed(request: Request, side: Side) -> bytes:
+def _request_seed(request: Request) -> bytes:
     """Everything that decides where the request goes, as it was received."""
-    parts = [side.value.encode(), request.uri_text, request.from_tag, request.to_tag, request.call_id]
+    parts = [request.uri_text, request.from_tag, request.to_tag, request.call_id]
     parts.append(b"%d" % request.cseq.number)
     for name in (b"proxy-require", b"proxy-authorization", b"route"):
         parts += [field.value for field in request.all(name)]

@@ -105,7 +105,7 @@ class Registrar:
 
     # being the registrar
 
-    def answer(self, request: Request, flow: Flow, now: float) -> Response:
+    def answer(self, request: Request, flow: Flow, now: float, to_tag: bytes) -> Response:
         """Process `request` as section 10.3 says and return the 200 that lists the bindings."""
         if any(contact.is_wildcard for contact in request.contacts()):
             self._check_wildcard(request)
@@ -123,7 +123,7 @@ class Registrar:
         ]
         if lines and registration.wanted:
             lines.append(b"Expires: %d" % registration.wanted[0][1])
-        return response_to(request, 200, headers=lines)
+        return response_to(request, 200, to_tag=to_tag, headers=lines)
 
     def _check_wildcard(self, request: Request) -> None:
         if len(request.contacts()) != 1 or request.value(b"expires") != b"0":

@@ -94,8 +94,14 @@ class Routing:
     def beyond(self, request: Request) -> Target:
         """Return the target of a request that is for none of our phones: also of a REGISTER."""
         hop = self._next_hop(request)
-        side = self._addresses.side_of(hop.host, Side.OUTSIDE) if _is_address(hop.host) else Side.OUTSIDE
+        side = self.side_towards(hop.host) if _is_address(hop.host) else Side.OUTSIDE
         return Target(side, hop)
+
+    def side_towards(self, host: str) -> Side:
+        """Return the side on which `host` is met; our own outside address is met outside."""
+        if host in (self._addresses.listening(Side.OUTSIDE), self._addresses.advertised(Side.OUTSIDE)):
+            return Side.OUTSIDE
+        return self._addresses.side_of(host, Side.OUTSIDE)
 
     def _phone(self, request: Request, flow: Flow, now: float) -> Target | None:
         if flow.side is Side.INSIDE and request.routes():

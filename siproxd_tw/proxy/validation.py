@@ -6,13 +6,11 @@ Everything here is decided without state; a refusal carries what to answer.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 from twisted.logger import Logger
 
 from siproxd_tw.config.settings import AccessConfig
 from siproxd_tw.interfaces import Flow, Refused, Side
-from siproxd_tw.proxy.forwarding import hops_left, is_loop
+from siproxd_tw.proxy.forwarding import hops_left
 from siproxd_tw.sip.message import Request
 from siproxd_tw.sip.uri import SIPURI
 
@@ -69,14 +67,15 @@ class Access:
             raise Refused(None, "non-authorized request")
 
 
-def validate(request: Request, side: Side, key: bytes, is_own: Callable[[str, int | None], bool]) -> None:
-    """Check `request` as section 16.3 says, steps 2 to 5; step 1 was the parser's."""
+def validate(request: Request) -> None:
+    """Check `request` as section 16.3 says, steps 2, 3 and 5.
+
+    Step 1 was the parser's; step 4, loops, needs the target and is the core's.
+    """
     if request.method != "ACK":
         _check_scheme(request)
         _check_max_forwards(request)
-    if is_loop(request, side, key, is_own):
-        raise Refused(482, "loop")
-    _check_proxy_require(request)
+        _check_proxy_require(request)
 
 
 def _check_scheme(request: Request) -> None:

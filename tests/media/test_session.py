@@ -1,0 +1,430 @@
+# SPDX-License-Identifier: MIT
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from siproxd_tw.interfaces import Address, Side
+from siproxd_tw.media.session import (
+    LONGEST_HOLD,
+    LONGEST_OFFER,
+    QUIET,
+    Action,
+    Latch,
+    Leg,
+    MediaSession,
+    Offer,
+    Stream,
+    comedia,
+)
+from siproxd_tw.sdp import SessionDescription
+from tests.support.exchanges import ALICE, BOB, CAROL, DORA, exchange
+
+SAID, REAL, THIRD = Address("203.0.113.60", 50000), Address("198.51.100.9", 1024), Address("192.0.2.66", 666)
+
+
+def arrives(latch: Latch, source: Address, now: float) -> str:
+    """Let one packet come from `source`, as a relay does it, and return what becomes of it."""
+    if source != latch.source:
+        action, reason = comedia(latch, source, now)
+        if action is Action.IGNORE:
+            return f"ignore: {reason}"
+        latch.follow(source, now)
+        latch.packets += 1
+        return f"{action.value}: {reason}"
+    latch.packets += 1
+    return "relayed"
+
+
+class TestLatch:
+    def test_as_announced(self):
+        """Sending starts at once to the announced address, and stays there when packets come from it."""
+        latch = Latch()
+        assert latch.target is None
+        latch.agree(SAID, 0)
+        assert latch.target == SAID
+        assert arrives(latch, SAID, 1) == "latch: announced"
+        assert arrives(latch, SAID, 1) == "relayed"
+        assert latch.target == SAID
+
+    def test_the_description_lies(self):
+        """A party behind NAT is found by its first packet; then nobody else is let in."""
+        latch = Latch()
+        latch.agree(SAID, 0)
+        assert arrives(latch, REAL, 1) == "latch: first packet"
+        assert latch.target == REAL
+        assert arrives(latch, THIRD, 1.01) == "ignore: foreign source"
+        assert latch.target == REAL
+
+    def test_the_announced_address_wins(self):
+        """Whoever was first, the address that the party itself has named is better."""
+        latch = Latch()
+        latch.agree(SAID, 0)
+        arrives(latch, THIRD, 1)
+        assert arrives(latch, SAID, 1.1) == "move: announced"
+        assert arrives(latch, THIRD, 1.2) == "ignore: foreign source"
+
+    def test_a_source_that_fell_silent_is_replaced(self):
+        """A party whose address has changed is followed once the old one has been silent."""
+        latch = Latch()
+        latch.agree(SAID, 0)
+        for now in (1.0, 1.02, 1.04):
+            arrives(latch, REAL, now)
+        assert arrives(latch, THIRD, 1.06) == "ignore: foreign source"
+        assert arrives(latch, THIRD, 1.06 + QUIET - 0.01) == "ignore: foreign source"
+        assert arrives(latch, THIRD, 1.06 + QUIET) == "move: the source fell silent"
+        assert arrives(latch, REAL, 1.1 + QUIET) == "ignore: foreign source"
+
+    def test_a_source_that_goes_on_is_not_replaced(self):
+        """However long a stranger sends, it gets nowhere while the party is heard."""
+        latch = Latch()
+        latch.agree(SAID, 0)
+        for step in range(1000):
+            arrives(latch, REAL, step * 0.02)
+            if step:
+                assert arrives(latch, THIRD, step * 0.02 + 0.01) == "ignore: foreign source"
+
+    def test_learning_again_after_an_answer(self):
+        """A new agreement with the same address keeps sending where it was, and believes the next source."""
+        latch = Latch()
+        latch.agree(SAID, 0)
+        arrives(latch, REAL, 1)
+        latch.agree(SAID, 10)
+        assert latch.target == REAL
+        assert arrives(latch, THIRD, 10.1) == "move: first packet after an answer"
+        assert arrives(latch, REAL, 10.2) == "ignore: foreign source"
+
+    def test_learning_ends_with_the_first_packet(self):
+        """After a new agreement the old source is as good as any; when it is first, learning is over."""
+        latch = Latch()
+        latch.agree(SAID, 0)
+        arrives(latch, REAL, 1)
+        latch.agree(SAID, 10)
+        assert arrives(latch, REAL, 10.1) == "relayed"
+        assert arrives(latch, THIRD, 10.2) == "ignore: foreign source"
+
+    def test_a_new_address(self):
+        """Another address counts at once; late packets from the old place do not bring it back."""
+        latch = Latch()
+        latch.agree(SAID, 0)
+        arrives(latch, SAID, 1)
+        latch.agree(REAL, 10)
+        assert latch.target == REAL
+        assert arrives(latch, SAID, 10.1) == "ignore: superseded source"
+        assert arrives(latch, REAL, 10.2) == "latch: announced"
+        assert arrives(latch, SAID, 10 + QUIET) == "ignore: foreign source"
+
+    def test_a_new_address_that_is_not_true(self):
+        """When packets go on coming from the old place and from nowhere else, that is where it is."""
+        latch = Latch()
+        latch.agree(SAID, 0)
+        arrives(latch, REAL, 1)
+        latch.agree(THIRD, 10)
+        assert arrives(latch, REAL, 11) == "ignore: superseded source"
+        assert arrives(latch, REAL, 10 + QUIET) == "latch: first packet"
+        assert latch.target == REAL
+
+    def test_early_media(self):
+        """Before the answer whoever comes first is believed; the answer starts learning anew."""
+        latch = Latch()
+        assert arrives(latch, REAL, 1) == "latch: first packet"
+        assert latch.target == REAL
+        latch.agree(SAID, 2)
+        assert latch.target == SAID
+        assert arrives(latch, REAL, 2.01) == "latch: first packet"
+
+    def test_hold_and_resume(self):
+        """On hold nothing is sent; after it things are as they were, without learning from nothing."""
+        latch = Latch()
+        latch.agree(SAID, 0)
+        arrives(latch, REAL, 1)
+        latch.hold()
+        assert latch.target is None
+        assert arrives(latch, REAL, 2) == "relayed"
+        latch.agree(SAID, 60)
+        assert latch.target == REAL
+
+    def test_an_address_that_is_unknown(self):
+        """A description without a usable address leaves it to the packets."""
+        latch = Latch()
+        latch.agree(SAID, 0)
+        arrives(latch, SAID, 1)
+        latch.agree(None, 10)
+        assert latch.target is None
+        assert arrives(latch, REAL, 11) == "latch: first packet"
+
+    @given(
+        st.lists(
+            st.tuples(st.sampled_from([SAID, REAL, THIRD, "agree", "hold"]), st.floats(0, 3)), max_size=60
+        )
+    )
+    def test_any_life(self, events):
+        """It sends to the announced address or to a source that has sent, and counts only its source."""
+        latch, now, sources = Latch(), 0.0, set()
+        for event, pause in events:
+            now += pause
+            if event == "agree":
+                latch.agree(SAID, now)
+            elif event == "hold":
+                latch.hold()
+                assert latch.target is None
+            else:
+                before = latch.packets
+                outcome = arrives(latch, event, now)
+                sources.add(event)
+                assert (latch.packets > before) == (not outcome.startswith("ignore"))
+                assert (latch.source == event) == (not outcome.startswith("ignore"))
+            assert latch.target in {None, SAID, *sources}
+
+
+def description(body: bytes) -> SessionDescription:
+    return SessionDescription.parse(body)
+
+
+def offered(session, made_by, body, transaction="t1", now=0.0, to=BOB) -> Offer:
+    """Make an offer in `session` with a stream for each m= line that has none."""
+    parsed = description(body)
+    offer = Offer(
+        exchange(made_by, to, transaction), session.party_of(exchange(made_by, to)) or 0, parsed, now
+    )
+    for media in parsed.media:
+        if media.is_relayable and media.index not in session.streams:
+            sides = [party.side for party in session.parties]
+            legs = [Leg(side, "192.0.2.1", 7070 + 4 * media.index + 2 * n) for n, side in enumerate(sides)]
+            offer.streams[media.index] = Stream(media.index, (legs[0], legs[1]), media.is_rtp)
+    session.offered(offer)
+    return offer
+
+
+def new_call(body: bytes = b"") -> tuple[MediaSession, Offer]:
+    """Let Alice call somebody outside, with one audio stream unless `body` says something else."""
+    session = MediaSession(exchange(ALICE, Side.OUTSIDE), 0.0)
+    return session, offered(session, ALICE, body or ALICE.at(40000), to=Side.OUTSIDE)
+
+
+def targets(session: MediaSession) -> list[tuple[str, str]]:
+    """Return where each agreed stream sends for the first and for the second party."""
+    return [
+        tuple(str(leg.rtp.target) for leg in stream.legs) for _, stream in sorted(session.streams.items())
+    ]
+
+
+class TestParties:
+    def test_a_new_call(self):
+        """Whoever answers on the other side becomes the second party, and then only they."""
+        session, offer = new_call()
+        assert session.party_of(exchange(ALICE, BOB)) == 0
+        assert session.party_of(exchange(BOB, ALICE)) == 1
+        session.answered(offer, b"b", description(BOB.at(50000)), 1)
+        assert session.party_of(exchange(BOB, ALICE)) == 1
+        assert session.party_of(exchange(DORA, ALICE)) is None
+        assert session.party_of(exchange(ALICE, DORA)) is None
+        assert session.party_of(exchange(CAROL, BOB)) is None
+
+    def test_sides_tell_two_passages_apart(self):
+        """A call that passes twice, there inside and here outside, is two sessions."""
+        there = MediaSession(exchange(ALICE, Side.OUTSIDE), 0)
+        back = MediaSession(replace(exchange(ALICE, Side.INSIDE), sender_side=Side.OUTSIDE), 0)
+        assert there.party_of(exchange(ALICE, BOB)) == 0
+        assert back.party_of(exchange(ALICE, BOB)) is None
+        from_carol = replace(exchange(CAROL, ALICE), receiver_side=Side.OUTSIDE)
+        assert back.party_of(from_carol) == 1
+        assert there.party_of(from_carol) is None
+
+    def test_two_phones_on_one_side(self):
+        """Parties on the same side are told apart by their tags."""
+        session = MediaSession(exchange(ALICE, CAROL), 0)
+        assert session.party_of(exchange(ALICE, CAROL)) == 0
+        assert session.party_of(exchange(CAROL, ALICE)) == 1
+
+
+class TestExchanges:
+    def test_early_media_before_any_answer(self):
+        """From the offer on the relay can send to its sender, and to the other party not yet."""
+        _, offer = new_call()
+        caller, callee = offer.streams[0].legs
+        assert caller.rtp.target == Address("10.0.0.10", 40000)
+        assert caller.rtcp.target == Address("10.0.0.10", 40001)
+        assert callee.rtp.target is None
+
+    def test_answer(self):
+        """The answer commits both sides."""
+        session, offer = new_call()
+        assert session.answered(offer, b"b", description(BOB.at(50000)), 1) == []
+        assert targets(session) == [("10.0.0.10:40000", "203.0.113.60:50000")]
+        assert offer.streams == {} and session.all_streams() == list(session.streams.values())
+
+    def test_the_same_answer_again_changes_nothing(self):
+        """A retransmitted 200 does not start learning anew."""
+        session, offer = new_call()
+        session.answered(offer, b"b", description(BOB.at(50000)), 1)
+        latch = session.streams[0].legs[1].rtp
+        arrives(latch, REAL, 2)
+        session.answered(offer, b"b", description(BOB.at(50000)), 3)
+        assert arrives(latch, THIRD, 3.1) == "ignore: foreign source"
+
+    def test_forks(self):
+        """The last answer counts, also when an earlier fork speaks again with the same words."""
+        session, offer = new_call()
+        session.answered(offer, b"b", description(BOB.at(50000)), 1)
+        session.answered(offer, b"d", description(DORA.at(51000)), 2)
+        assert targets(session) == [("10.0.0.10:40000", "203.0.113.61:51000")]
+        session.answered(offer, b"b", description(BOB.at(50000)), 3)
+        assert targets(session) == [("10.0.0.10:40000", "203.0.113.60:50000")]
+        assert session.party_of(exchange(DORA, ALICE)) == 1
+        assert session.forget_fork(exchange(DORA, ALICE))
+        assert not session.forget_fork(exchange(BOB, ALICE))
+        assert session.party_of(exchange(DORA, ALICE)) is None
+
+    def test_a_pending_offer_changes_nothing(self):
+        """Until it is answered, a re-offer leaves the media alone; withdrawn it has never been."""
+        session, offer = new_call()
+        session.answered(offer, b"b", description(BOB.at(50000)), 1)
+        again = offered(session, BOB, BOB.at(51000), "t2", 10, to=ALICE)
+        assert again.party == 1
+        assert targets(session) == [("10.0.0.10:40000", "203.0.113.60:50000")]
+        assert session.withdrawn(again, 11) == []
+        assert targets(session) == [("10.0.0.10:40000", "203.0.113.60:50000")]
+        assert list(session.offers) == [b"t1"]
+
+    def test_a_committed_offer(self):
+        """The answer to a re-offer commits it, on the ports that are there."""
+        session, offer = new_call()
+        session.answered(offer, b"b", description(BOB.at(50000)), 1)
+        stream = session.streams[0]
+        again = offered(session, BOB, BOB.at(51000), "t2", 10, to=ALICE)
+        session.answered(again, b"a", description(ALICE.at(42000)), 11)
+        assert session.streams == {0: stream}
+        assert targets(session) == [("10.0.0.10:42000", "203.0.113.60:51000")]
+
+    def test_rollback_after_a_provisional_answer(self):
+        """A re-INVITE that was answered in a 18x and then refused leaves things as before."""
+        session, offer = new_call()
+        session.answered(offer, b"b", description(BOB.at(50000)), 1)
+        again = offered(session, BOB, BOB.at(51000), "t2", 10, to=ALICE)
+        session.answered(again, b"a", description(ALICE.at(42000)), 11)
+        session.withdrawn(again, 12)
+        assert targets(session) == [("10.0.0.10:40000", "203.0.113.60:50000")]
+
+    def test_an_old_answer_after_a_newer_exchange(self):
+        """A 200 that repeats the words of the 183 does not undo the UPDATE between them."""
+        session, offer = new_call()
+        session.answered(offer, b"b", description(BOB.at(50000)), 1)
+        update = offered(session, BOB, BOB.at(51000), "t2", 2, to=ALICE)
+        session.answered(update, b"a", description(ALICE.at(40000)), 3)
+        session.answered(offer, b"b", description(BOB.at(50000)), 4)
+        assert targets(session) == [("10.0.0.10:40000", "203.0.113.60:51000")]
+
+    def test_streams_come_and_go(self):
+        """A stream that a re-offer adds exists when it is answered, one that it drops is unneeded then."""
+        session, offer = new_call()
+        session.answered(offer, b"b", description(BOB.at(50000)), 1)
+        audio = session.streams[0]
+        more = offered(session, ALICE, ALICE.says("audio 40000 RTP/AVP 0", "video 40010 RTP/AVP 96"), "t2")
+        assert list(session.streams) == [0] and list(more.streams) == [1]
+        video = more.streams[1]
+        assert session.ports(1, more) == {0: 7072, 1: 7076}
+        both = description(BOB.says("audio 50000 RTP/AVP 0", "video 50010 RTP/AVP 96"))
+        assert session.answered(more, b"b", both, 2) == []
+        assert session.streams == {0: audio, 1: video}
+        less = offered(session, BOB, BOB.says("audio 0 RTP/AVP 0", "video 50010 RTP/AVP 96"), "t3", to=ALICE)
+        answer = description(ALICE.says("audio 0 RTP/AVP 0", "video 40010 RTP/AVP 96"))
+        assert session.answered(less, b"a", answer, 3) == [audio]
+        assert session.streams == {1: video}
+
+    def test_a_stream_that_is_withdrawn(self):
+        """What a withdrawn offer would have added is unneeded."""
+        session, offer = new_call()
+        session.answered(offer, b"b", description(BOB.at(50000)), 1)
+        more = offered(session, ALICE, ALICE.says("audio 40000 RTP/AVP 0", "video 40010 RTP/AVP 96"), "t2")
+        assert [stream.index for stream in session.withdrawn(more, 2)] == [1]
+
+    def test_a_rejected_stream(self):
+        """Port 0 in the answer: nothing is sent there."""
+        session, offer = new_call(ALICE.says("audio 40000 RTP/AVP 0", "video 40010 RTP/AVP 96"))
+        session.answered(offer, b"b", description(BOB.says("audio 50000 RTP/AVP 0", "video 0 RTP/AVP 96")), 1)
+        assert targets(session)[1] == ("10.0.0.10:40010", "None")
+
+    def test_an_answer_that_is_too_short(self):
+        """An answer with fewer m= lines than the offer rejects the others."""
+        session, offer = new_call(ALICE.says("audio 40000 RTP/AVP 0", "video 40010 RTP/AVP 96"))
+        session.answered(offer, b"b", description(BOB.at(50000)), 1)
+        assert targets(session)[1] == ("10.0.0.10:40010", "None")
+
+    def test_an_address_of_another_family(self):
+        """A leg sends only to what its socket can reach."""
+        session, offer = new_call()
+        session.answered(offer, b"b", description(BOB.at(50000, host="2001:db8::60")), 1)
+        assert targets(session) == [("10.0.0.10:40000", "None")]
+
+
+HELD = [
+    (ALICE.at(40000, "sendonly"), BOB.at(50000, "recvonly")),
+    (ALICE.at(40000, "inactive"), BOB.at(50000, "inactive")),
+    (ALICE.at(40000, host="0.0.0.0"), BOB.at(50000)),
+    (ALICE.at(40000), BOB.at(50000, host="0.0.0.0")),
+    (ALICE.at(0), BOB.at(0)),
+    (ALICE.at(40000), BOB.at(0)),
+    (
+        ALICE.says("audio 40000 RTP/AVP 0", "sendonly", "video 40010 RTP/AVP 96"),
+        BOB.says("audio 50000 RTP/AVP 0", "recvonly", "video 50010 RTP/AVP 96"),
+    ),
+]
+
+
+class TestEnd:
+    def test_without_an_answer(self):
+        """Five minutes after an offer that nobody answers, whatever is on the line."""
+        session, offer = new_call()
+        offer.streams[0].legs[0].rtp.packets += 1
+        assert not session.is_over(LONGEST_OFFER - 1, 30)
+        assert session.stale_offers(LONGEST_OFFER - 1) == []
+        assert session.stale_offers(LONGEST_OFFER) == [offer]
+        assert session.is_over(LONGEST_OFFER, 30)
+
+    @pytest.mark.parametrize("which", ["rtp", "rtcp"])
+    @pytest.mark.parametrize("party", [0, 1])
+    def test_silence(self, which, party):
+        """A call ends when no stream has had RTP or RTCP in either direction for the timeout."""
+        session, offer = new_call(ALICE.says("audio 40000 RTP/AVP 0", "video 40010 RTP/AVP 96"))
+        both = description(BOB.says("audio 50000 RTP/AVP 0", "video 50010 RTP/AVP 96"))
+        session.answered(offer, b"b", both, 100)
+        assert not session.is_over(129, 30)
+        getattr(session.streams[1].legs[party], which).packets += 1
+        assert not session.is_over(130, 30)
+        assert not session.is_over(159, 30)
+        assert session.is_over(160, 30)
+
+    def test_no_timeout(self):
+        """With a timeout of 0 no call ends by silence."""
+        session, offer = new_call()
+        session.answered(offer, b"b", description(BOB.at(50000)), 1)
+        assert not session.is_over(1e9, 0)
+
+    @pytest.mark.parametrize(("offer", "answer"), HELD)
+    def test_hold(self, offer, answer):
+        """On hold, in every dialect, silence is no reason to end; a day of it is."""
+        session, made = new_call(offer)
+        session.answered(made, b"b", description(answer), 1)
+        assert session.is_on_hold
+        assert not session.is_over(LONGEST_HOLD, 30)
+        assert session.is_over(LONGEST_HOLD + 1, 30)
+
+    def test_a_rejected_stream_beside_a_running_one_is_no_hold(self):
+        """Video that was never accepted does not keep a dead call alive."""
+        session, offer = new_call(ALICE.says("audio 40000 RTP/AVP 0", "video 40010 RTP/AVP 96"))
+        answer = description(BOB.says("audio 50000 RTP/AVP 0", "video 0 RTP/AVP 96"))
+        session.answered(offer, b"b", answer, 1)
+        assert not session.is_on_hold
+
+    def test_resume_starts_the_clock_anew(self):
+        """After hold the silence counts from the end of the hold."""
+        session, offer = new_call(ALICE.at(40000, "sendonly"))
+        session.answered(offer, b"b", description(BOB.at(50000, "recvonly")), 1)
+        resume = offered(session, ALICE, ALICE.at(40000), "t2", 1000)
+        session.answered(resume, b"b", description(BOB.at(50000)), 1000)
+        assert not session.is_over(1029, 30)
+        assert session.is_over(1030, 30)

@@ -32,6 +32,7 @@ from twisted.internet.task import Clock
 from twisted.logger import ILogObserver, LogEvent, LogLevel, formatEvent, globalLogPublisher
 from zope.interface import implementer
 
+from siproxd_tw.interfaces import Side
 from siproxd_tw.sip.grammar import ParseError
 from siproxd_tw.sip.parser import parse
 from tests.support.addresses import FixedAddresses
@@ -120,7 +121,7 @@ class Party:
         A text becomes a message (`messages.wire`) and a request without a Via gets one with a new branch.
         """
         data = message if isinstance(message, bytes) else wire(self._with_via(message))
-        self._endpoint.send(data, to or self.proxy)
+        self._endpoint.send(data, self._lab.translated(to or self.proxy))
         return data
 
     def _with_via(self, text: str) -> str:
@@ -193,10 +194,9 @@ class Lab:
         self.network = self.reactor.network
         self.resolver = MemoryResolver(NAMES)
         self.randomness = Random(3261).randbytes
-        inside, outside = self.addresses._bound.values()
-        self.inside: HostPort = (inside or "10.0.0.1", port)
+        self.inside: HostPort = (self.addresses.listening(Side.INSIDE) or "10.0.0.1", port)
         """Where the phones find the proxy."""
-        self.outside: HostPort = (outside or "203.0.113.1", port)
+        self.outside: HostPort = (self.addresses.listening(Side.OUTSIDE) or "203.0.113.1", port)
         self._parties: list[Party] = []
         self._log = _Log()
         self.p = self.party("P", "10.0.0.10", 5062)
@@ -229,6 +229,13 @@ class Lab:
                 return
         raise AssertionError(f"time stands still: {self.reactor.getDelayedCalls()}")
 
+    def translated(self, destination: HostPort) -> HostPort:
+        """Do what the router in front of the gateway does with packets for `host_outbound`."""
+        bound = self.addresses.listening(Side.OUTSIDE)
+        if bound is not None and destination[0] == self.addresses.advertised(Side.OUTSIDE):
+            return bound, destination[1]
+        return destination
+
     def relayed(self, source: str, into: str, data: bytes | None = None) -> list[str]:
         """Send a media packet from `source` into the relay and return the way of what comes of it.
 
@@ -236,7 +243,7 @@ class Lab:
         """
         data = rtp() if data is None else data
         before = len(self.network.carried) + 1
-        self.network.peer(*_host_port(source)).send(data, _host_port(into))
+        self.network.peer(*_host_port(source)).send(data, self.translated(_host_port(into)))
         carried = self.network.carried[before:]
         assert all(datagram.data == data for datagram in carried), carried
         return [f"{_text(datagram.source)} > {_text(datagram.destination)}" for datagram in carried]

@@ -9,6 +9,7 @@ from twisted.internet.protocol import DatagramProtocol
 from twisted.logger import Logger
 from zope.interface.verify import verifyObject
 
+from tests.support.addresses import in_front_of_nat
 from tests.support.lab import START, Lab, VirtualReactor, rtcp, rtp
 from tests.support.messages import request
 
@@ -198,6 +199,17 @@ def test_media(lab):
     lab.reactor.getDelayedCalls()[0].cancel()
     lab.close()
     assert lab.media_ports() == set()
+
+
+def test_a_router_in_front():
+    """What is sent to host_outbound reaches the gateway, SIP and media."""
+    lab = Lab(Program, addresses=in_front_of_nat("198.51.100.7"))
+    lab.start()
+    lab.v.send(OPTIONS, to=("198.51.100.7", 5060))
+    lab.advance(1)
+    lab.p.sees("OPTIONS … SIP/2.0")
+    assert lab.relayed("203.0.113.60:50000", "198.51.100.7:7070") == ["203.0.113.1:7070 > 10.0.0.10:40000"]
+    lab.close()
 
 
 def test_a_timer_left_is_found(lab):

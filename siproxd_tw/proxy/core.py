@@ -62,7 +62,6 @@ CAPABILITIES = (
     b" MESSAGE, PUBLISH",
 )
 RETRY = (b"Retry-After: 10",)
-LOOP = Refused(482, "loop")
 
 
 @implementer(ITransactionUser, IStatus)
@@ -114,7 +113,7 @@ class ProxyCore:
             raise self._about_us(request)
         sent_from = passed_before(request, self._secret, self._routing.is_own)
         if sent_from and (flow.side is Side.INSIDE or self._dress.host(Side.INSIDE) in sent_from):
-            raise LOOP
+            raise Refused(482, "loop")
         if request.method in ("REGISTER", "CANCEL", "ACK"):
             return
         try:
@@ -122,7 +121,7 @@ class ProxyCore:
         except Refused as refusal:
             # Sent outside and back again unchanged: a provider may send it to another phone here,
             # but for nobody here it is a loop.
-            raise LOOP if sent_from else refusal from None
+            raise Refused(482, "loop") if sent_from else refusal from None
 
     def _screen_target(self, request: Request, flow: Flow) -> None:
         copy = request

@@ -14,7 +14,7 @@ from siproxd_tw.proxy.forwarding import (
     branch_for,
     count_down,
     hops_left,
-    is_loop,
+    passed_before,
     remove_record_routes,
     set_user_agent,
 )
@@ -129,36 +129,52 @@ def test_the_branch_depends_on_side_secret_and_attempt() -> None:
 
 
 def once_more(
-    first: Request, *, uri: str = "sip:bob@sip.provider.test", branch: bytes | None = None
+    first: Request,
+    *,
+    uri: str = "sip:bob@sip.provider.test",
+    sent_from: str = "203.0.113.1:5060",
+    branch: bytes | None = None,
 ) -> Request:
     """Return `first` after it went through us and another proxy, which sent it back to `uri`."""
     ours = branch_for(first, Side.INSIDE, KEY) if branch is None else branch
     return message(
         "INVITE",
         "Via: SIP/2.0/UDP 203.0.113.50;branch=z9hG4bKelse",
-        f"Via: SIP/2.0/UDP 203.0.113.1:5060;branch={ours.decode()}",
+        f"Via: SIP/2.0/UDP {sent_from};branch={ours.decode()}",
         "Via: SIP/2.0/UDP 10.0.0.10:5062;branch=z9hG4bKa",
         uri=uri,
     )
 
 
-def test_a_loop_is_recognised() -> None:
-    """A request that comes back unchanged from the same side is one (16.3 step 4)."""
-    assert is_loop(once_more(message()), Side.INSIDE, KEY, own)
-    assert not is_loop(message(), Side.INSIDE, KEY, own)
+def test_a_request_that_comes_back_unchanged_is_recognised() -> None:
+    """By the branch of our Via on it (16.3 step 4), with the address from which it was sent."""
+    assert passed_before(once_more(message()), KEY, own) == {"203.0.113.1"}
+    assert passed_before(once_more(message(), sent_from="10.0.0.1"), KEY, own) == {"10.0.0.1"}
+    assert passed_before(message(), KEY, own) == set()
 
 
-def test_a_spiral_is_no_loop() -> None:
-    """A call from phone to phone by way of the provider comes back with another Request-URI and side."""
-    assert not is_loop(once_more(message(), uri="sip:bob@203.0.113.1"), Side.INSIDE, KEY, own)
-    assert not is_loop(once_more(message()), Side.OUTSIDE, KEY, own)
+def test_a_spiral_is_not_the_same_request() -> None:
+    """A call from phone to phone by way of the provider comes back with another Request-URI."""
+    assert passed_before(once_more(message(), uri="sip:bob@203.0.113.1"), KEY, own) == set()
 
 
-def test_somebody_elses_branch_is_no_loop() -> None:
-    """Only our own Vias say something about us, and only with our secret."""
-    assert not is_loop(once_more(message()), Side.INSIDE, b"j" * 32, own)
-    assert not is_loop(once_more(message()), Side.INSIDE, KEY, lambda host, port: False)
-    assert not is_loop(once_more(message(), branch=b"z9hG4bKforged."), Side.INSIDE, KEY, own)
+def test_somebody_elses_branch_says_nothing() -> None:
+    """Only our own Vias do, and only with our secret."""
+    assert passed_before(once_more(message()), b"j" * 32, own) == set()
+    assert passed_before(once_more(message()), KEY, lambda host, port: False) == set()
+    assert passed_before(once_more(message(), sent_from="203.0.113.1:5070"), KEY, own) == set()
+    assert passed_before(once_more(message(), branch=b"z9hG4bKforged."), KEY, own) == set()
+
+
+def test_every_one_of_several_passages_is_named() -> None:
+    """A request that went in and out unchanged has two Vias of ours."""
+    ours = branch_for(message(), Side.INSIDE, KEY).decode()
+    twice = message(
+        "INVITE",
+        f"Via: SIP/2.0/UDP 10.0.0.1:5060;branch={ours}, SIP/2.0/UDP 203.0.113.1;branch={ours}",
+        "Via: SIP/2.0/UDP 203.0.113.1:5060;branch=z9hG4bKold.spiral",
+    )
+    assert passed_before(twice, KEY, own) == {"10.0.0.1", "203.0.113.1"}
 
 
 # Via

@@ -384,7 +384,10 @@ def local_tag(request: Request, secret: bytes) -> bytes:
     """Return the To tag that our own answers to `request` carry.
 
     It is the same for every retransmission and for the ACK, so that a refusal without
-    a transaction is consistent (RFC 3261 8.2.7).
+    a transaction is consistent (RFC 3261 8.2.7). The request may be malformed: only its
+    Via has to be readable.
     """
-    seed = request.call_id + b"\0" + request.from_tag + b"\0" + (request.top_via.branch or b"")
+    seed = b"\0".join(
+        (request.value(b"call-id") or b"", request.value(b"from") or b"", request.top_via.branch or b"")
+    )
     return hashlib.blake2b(seed, digest_size=8, key=secret).hexdigest().encode()

@@ -65,9 +65,11 @@ class OfferAnswer:
         if request.method == "PRACK":
             cseq = _cseq_of_rack(request.value(b"rack"))
         key = (request.call_id, request.from_tag, request.to_tag, cseq)
-        exchange = self._waiting.pop(key, None)
+        exchange = self._waiting.get(key)
         if exchange is None:
             return False
+        if request.method == "PRACK":
+            del self._waiting[key]  # the next one offers; an ACK comes again with each 2xx
         request.edit_body(await self._relay.answer(exchange.reply, request.body))
         return True
 
@@ -80,7 +82,8 @@ class OfferAnswer:
             exchange = replace(offer, receiver=response.to_tag).reply
             response.edit_body(await self._relay.answer(exchange, response.body))
             return
-        await self._offered_in_response(response, context)
+        if context.method == "INVITE":  # no other response offers (RFC 6337); one to OPTIONS only informs
+            await self._offered_in_response(response, context)
 
     async def _offered_in_response(self, response: Response, context: ResponseContext) -> None:
         call_id, caller, callee = response.call_id, response.from_tag, response.to_tag

@@ -89,6 +89,4 @@ class Masquerade:
                 continue
             binding = known.get((contact.uri.user, contact.uri.host))
             if binding is not None:
-                response.edit(
-                    contact.field, contact.uri_start, contact.uri_end, binding.contact_text, UNMASKED
-                )
+                response.replace_uri(contact, binding.contact_text, UNMASKED)

@@ -17,6 +17,7 @@ from siproxd_tw.config.settings import RegistrarConfig
 from siproxd_tw.interfaces import Address, Flow, IAddresses, Refused, Side
 from siproxd_tw.proxy.location import Binding, Location
 from siproxd_tw.proxy.masquerade import MASKED, Masquerade
+from siproxd_tw.sip.grammar import unescape
 from siproxd_tw.sip.headers import NameAddr
 from siproxd_tw.sip.message import Message, Request, Response, response_to
 from siproxd_tw.sip.uri import SIPURI
@@ -92,12 +93,14 @@ class Registrar:
                 self._location.remove(binding)
         for binding, asked in registration.wanted:
             seconds = 0 if asked == 0 else _granted(response, binding.masked, asked)
-            self._enter(binding, seconds, now)
+            self._enter(binding, seconds, registration, now)
         self._changed()
 
-    def _enter(self, binding: Binding, seconds: int, now: float) -> None:
+    def _enter(self, binding: Binding, seconds: int, registration: Registration, now: float) -> None:
+        """Replace what the phone had by `binding`; the Contacts of one REGISTER stand side by side."""
         for old in self._location.of(binding.aor, now):
-            if old.is_same_phone(binding.contact, binding.source, binding.instance):
+            same = old.is_same_phone(binding.contact, binding.source, binding.instance)
+            if same and old not in registration.bindings:
                 self._location.remove(old)
         if seconds > 0:
             binding.expires = now + seconds
@@ -114,7 +117,7 @@ class Registrar:
             for binding in self._location.of(registration.aor, now):
                 self._location.remove(binding)
         for binding, seconds in registration.wanted:
-            self._enter(binding, seconds, now)
+            self._enter(binding, seconds, registration, now)
         self._changed()
         lines = [
             b"Contact: <%s>;expires=%d" % (b.contact_text, round(b.expires - now))
@@ -135,45 +138,67 @@ class Registrar:
         aor = request.to.uri
         if not isinstance(aor, SIPURI):
             raise Refused(404, "address of record is not a SIP URI", phrase="To must be a SIP URI")
-        contacts = request.contacts()
-        wanted = [
-            (self._binding(request, contact, aor, flow, now, local), _asked(request, contact, self._config))
-            for contact in _addresses_of(request)
-        ]
-        return Registration(aor, wanted, everything=any(c.is_wildcard for c in contacts))
+        registration = Registration(aor, [], everything=any(c.is_wildcard for c in request.contacts()))
+        for contact in _addresses_of(request):
+            binding = self._binding(request, contact, registration, flow, now, local)
+            registration.wanted.append((binding, _asked(request, contact, self._config)))
+        return registration
 
     def _binding(
-        self, request: Request, contact: NameAddr, aor: SIPURI, flow: Flow, now: float, local: bool
+        self,
+        request: Request,
+        contact: NameAddr,
+        registration: Registration,
+        flow: Flow,
+        now: float,
+        local: bool,
     ) -> Binding:
         uri = contact.uri
         assert isinstance(uri, SIPURI)
         instance = contact.param(b"+sip.instance") or b""
-        source = flow.remote
-        same = [b for b in self._location.of(aor, now) if b.is_same_phone(uri, source, instance)]
-        masked = same[-1].masked if same else self._mask(aor, uri, local, source, instance)
-        if not local:
-            masked = self._at_this_address(masked)
+        masked = self._mask(registration, uri, local, flow.remote, instance, now)
         return Binding(
             uri,
             contact.uri_text,
-            aor,
-            masked,
+            registration.aor,
+            masked if local else self._at_this_address(masked),
             now,
-            source,
+            flow.remote,
             instance,
             local,
             request.call_id,
             request.cseq.number,
         )
 
-    def _mask(self, aor: SIPURI, uri: SIPURI, local: bool, source: Address, instance: bytes) -> SIPURI:
+    def _mask(
+        self,
+        registration: Registration,
+        uri: SIPURI,
+        local: bool,
+        source: Address,
+        instance: bytes,
+        now: float,
+    ) -> SIPURI:
+        """The mask that the phone has, if no other Contact of this REGISTER took it; else a new one."""
+        aor, taken = registration.aor, {b.masked.user for b in registration.bindings}
+        same = [b for b in self._location.of(aor, now) if b.is_same_phone(uri, source, instance)]
+        same = [b for b in same if b.masked.user not in taken]
+        if same:
+            return next((b for b in same if b.contact == uri), same[-1]).masked
         host = self._masks.get(aor.host, aor.host) if local else self._outside()
         masked = self._location.mask_for(aor, uri, host, self._masquerade.uri_port)
-        rival = self._pending.get(aor.user or b"")
-        same = rival is not None and rival.aor == aor and rival.is_same_phone(uri, source, instance)
-        if rival is not None and not same and masked.user == aor.user:
+        if masked.user in taken or (
+            masked.user == aor.user and self._is_promised(aor, uri, source, instance)
+        ):
             masked = self._location.mask_for(aor, uri, host, self._masquerade.uri_port, taken=True)
         return masked
+
+    def _is_promised(self, aor: SIPURI, uri: SIPURI, source: Address, instance: bytes) -> bool:
+        """Whether another phone's REGISTER is on its way with the user of `aor` as its mask."""
+        rival = self._pending.get(unescape(aor.user or b""))
+        if rival is None:
+            return False
+        return not (rival.aor == aor and rival.is_same_phone(uri, source, instance))
 
     def _outside(self) -> str:
         host = self._addresses.advertised(Side.OUTSIDE)
@@ -194,8 +219,13 @@ def _asked(request: Request, contact: NameAddr, config: RegistrarConfig) -> int:
     """Seconds asked for: the parameter, the header, or `default_expires` (10.2.1.1)."""
     for text in (contact.param(b"expires"), request.value(b"expires")):
         if text is not None and text.isdigit():
-            return int(text)
+            return _seconds(text)
     return config.default_expires
+
+
+def _seconds(digits: bytes) -> int:
+    """Read delta-seconds; beyond 2**32-1, which nobody may ask for (20.19), that is what is meant."""
+    return min(int(digits.lstrip(b"0")[:11] or b"0"), 2**32 - 1)
 
 
 def _granted(response: Response, masked: SIPURI, asked: int) -> int:
@@ -206,6 +236,6 @@ def _granted(response: Response, masked: SIPURI, asked: int) -> int:
         if contact.uri.user == masked.user and contact.uri.host == masked.host:
             text = contact.param(b"expires")
             if text is not None and text.isdigit():
-                return int(text)
+                return _seconds(text)
     header = response.value(b"expires")
-    return int(header) if header is not None and header.isdigit() else asked
+    return _seconds(header) if header is not None and header.isdigit() else asked

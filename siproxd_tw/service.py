@@ -10,7 +10,6 @@ import os
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from siproxd_tw.media.relay import LocalRelay, NoRelay
 from twisted.application.service import MultiService
 from twisted.internet.defer import Deferred, DeferredList, maybeDeferred
 from twisted.internet.interfaces import IDelayedCall
@@ -20,6 +19,7 @@ from zope.interface import implementer
 
 from siproxd_tw.config.settings import Config
 from siproxd_tw.interfaces import Address, IAddresses, IMediaRelay, IResolver, IStatus, Side
+from siproxd_tw.media.relay import LocalRelay, NoRelay
 from siproxd_tw.proxy.authentication import Authentication
 from siproxd_tw.proxy.core import ProxyCore
 from siproxd_tw.proxy.dialogs import Dialogs

@@ -14,7 +14,6 @@ import sys
 from dataclasses import replace
 from typing import Any
 
-from siproxd_tw.transport.addresses import GatewayAddresses
 from twisted.application.service import IService, MultiService
 from twisted.logger import Logger
 from twisted.python.usage import Options as UsageOptions
@@ -24,6 +23,7 @@ from siproxd_tw.config.reader import Reading, candidates, load
 from siproxd_tw.config.settings import Config, NetworkConfig
 from siproxd_tw.interfaces import Side
 from siproxd_tw.service import Siproxd
+from siproxd_tw.transport.addresses import GatewayAddresses
 from siproxd_tw.transport.detect import detect
 from siproxd_tw.transport.netif import default_route_address, interfaces
 from siproxd_tw.transport.ports import CannotListen

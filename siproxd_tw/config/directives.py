@@ -42,18 +42,11 @@ LATER: frozenset[str] = frozenset(
         "debug_level",
         "debug_port",
         "load_plugin",
-        "mask_host",
-        "masked_host",
         "obscure_loops",
         "pid_file",
-        "proxy_auth_passwd",
-        "proxy_auth_pwfile",
-        "proxy_auth_realm",
-        "rtp_dscp",
         "rtp_input_dejitter",
         "rtp_output_dejitter",
         "silence_log",
-        "sip_dscp",
         "tcp_connect_timeout",
         "tcp_keepalive",
         "tcp_timeout",
@@ -64,9 +57,6 @@ LATER: frozenset[str] = frozenset(
 
 #: Those among them whose absence somebody could be harmed by, and how: a warning, not a notice.
 LATER_AND_DANGEROUS = {
-    "proxy_auth_realm": "AUTHENTICATION IS NOT ENFORCED: anybody whom hosts_allow_reg admits can register",
-    "proxy_auth_passwd": "AUTHENTICATION IS NOT ENFORCED: anybody whom hosts_allow_reg admits can register",
-    "proxy_auth_pwfile": "AUTHENTICATION IS NOT ENFORCED: anybody whom hosts_allow_reg admits can register",
     "user": "the process keeps the user that it was started as",
     "chrootjail": "the process is not locked into this folder",
 }

@@ -262,7 +262,7 @@ class LocalRelay:
             self._schedule_sweep()
 
     def _end(self, session: MediaSession) -> None:
-        self._close(session.all_streams())
+        self._close(session.ended())
         call_id = session.first.call_id
         self._sessions[call_id].remove(session)
         if not self._sessions[call_id]:
@@ -279,10 +279,11 @@ class LocalRelay:
         self._schedule_sweep()
         now = self._clock.seconds()
         for session in list(chain.from_iterable(self._sessions.values())):
-            for offer in session.stale_offers(now):
+            while (offer := session.stale_offer(now)) is not None:
                 self._withdraw(session, offer)
-            still_there = session in self._sessions.get(session.first.call_id, ())
-            if still_there and session.is_over(now, self._timeout):
+            if session in self._sessions.get(session.first.call_id, ()) and session.is_over(
+                now, self._timeout
+            ):
                 self._expire(session)
 
     def _expire(self, session: MediaSession) -> None:

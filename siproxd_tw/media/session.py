@@ -343,9 +343,17 @@ class MediaSession:
                 return True
         return False
 
-    def stale_offers(self, now: float) -> list[Offer]:
-        """Return the offers that nobody answers any more."""
-        return [o for o in self.offers.values() if not o.is_accepted and now - o.at >= LONGEST_OFFER]
+    def ended(self) -> list[Stream]:
+        """Forget everything and return the streams, none of which is needed any more."""
+        streams = self.all_streams()
+        self.offers = {}
+        self.streams = {}
+        return streams
+
+    def stale_offer(self, now: float) -> Offer | None:
+        """Return an offer that nobody will answer any more."""
+        stale = (o for o in self.offers.values() if not o.is_accepted and now - o.at >= LONGEST_OFFER)
+        return next(stale, None)
 
     @property
     def is_answered(self) -> bool:

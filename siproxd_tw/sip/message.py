@@ -371,7 +371,7 @@ class Response(Message):
     def set_status(self, status: int, reason_phrase: bytes, reason: str) -> None:
         """Replace status code and reason phrase."""
         end = len(self.start_line.raw.rstrip(b"\r\n"))
-        self.edit(self.start_line, 8, end, b" %d %b" % (status, reason_phrase), reason)
+        self.edit(self.start_line, 8, end, b"%d %b" % (status, reason_phrase), reason)
         self.status = status
 
     def copy(self) -> Self:

@@ -219,19 +219,12 @@ def test_a_feature_that_is_not_wanted_is_not_told(monkeypatch: pytest.MonkeyPatc
     assert read("\n".join(f"{name} = 0" for name in off), "f").problems == ()
 
 
-def test_authentication_that_is_not_there_is_a_loud_warning(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Accepted in silence it would be an open door."""
-    monkeypatch.setattr(reader, "LATER", frozenset(DIRECTIVES))
-    text = "proxy_auth_realm = x\nproxy_auth_passwd = x\nproxy_auth_pwfile = x\nuser = nobody"
-    warnings = said(read(text, "f"), "warning")
-    loud = (
-        "has no effect yet: AUTHENTICATION IS NOT ENFORCED: anybody whom hosts_allow_reg admits can register"
-    )
-    assert warnings == [
-        f"1: proxy_auth_realm {loud}",
-        f"2: proxy_auth_passwd {loud}",
-        f"3: proxy_auth_pwfile {loud}",
-        "4: user has no effect yet: the process keeps the user that it was started as",
+def test_privileges_that_are_not_dropped_are_a_loud_warning() -> None:
+    """Accepted in silence they would be believed."""
+    text = "user = nobody\nchrootjail = /var/lib/siproxd\n"
+    assert said(read(text, "f"), "warning") == [
+        "1: user has no effect yet: the process keeps the user that it was started as",
+        "2: chrootjail has no effect yet: the process is not locked into this folder",
     ]
 
 

@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 from twisted.application.service import IService
 
+from siproxd_tw.config.reader import read
+from siproxd_tw.service import Siproxd
 from tests.support.lab import Lab
 
 Laboratory = Callable[..., Lab]
@@ -18,9 +20,6 @@ _failed = pytest.StashKey[bool]()
 
 def build(lab: Lab) -> IService:
     """Assemble the program as the configuration of the laboratory says."""
-    from siproxd_tw.config.reader import read
-    from siproxd_tw.service import Siproxd
-
     return Siproxd(
         read(lab.config, "siproxd.conf").config,
         reactor=lab.reactor,

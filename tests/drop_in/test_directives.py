@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: MIT
-"""TC08, TC26 and TC27: what the directives of the configuration do to the messages."""
+"""TC08, TC26, TC27 and others: what the directives of the configuration do to the messages."""
 
 from __future__ import annotations
 
 import pytest
 
-from tests.support.calls import registered
-from tests.support.messages import SDP, answer, invite, register, request, values
+from tests.support.calls import call_to_m, hang_up, is_reachable, registered
+from tests.support.messages import SDP, answer, invite, media, register, request, values
 
 BOB = "sip:bob@sip.provider.test"
 FROM_CAROL = "From: <sip:carol@sip.other.test>;tag=w1"
@@ -204,3 +204,71 @@ def test_tc27_the_registrar_has_the_port_too(laboratory):
         REGISTER sip:foo.bar.test SIP/2.0
         Contact: <sip:bob@203.0.113.1:5088>
         """)
+
+
+def test_default_expires(laboratory):
+    """A REGISTER that names no lifetime has the configured one, here and at the provider."""
+    lab = laboratory("default_expires = 600")
+    lab.p.send(register("alice@foo.bar.test", "<sip:alice@10.0.0.10:5062>", "Expires"))
+    lab.p.sees("""
+        SIP/2.0 200 OK
+        Contact: <sip:alice@10.0.0.10:5062>;expires=600
+        """)
+    lab.q.send(register("bob@sip.provider.test", "<sip:bob@10.0.0.11>", "Expires"))
+    passed_on = lab.v.sees("""
+        REGISTER sip:sip.provider.test SIP/2.0
+        Contact: <sip:bob@203.0.113.1>
+        """)
+    lab.v.send(answer(passed_on, "200 OK"))
+    lab.q.sees("SIP/2.0 200 OK")
+    lab.advance(590)
+    assert is_reachable(lab, lab.q, "sip:bob@203.0.113.1")
+    lab.advance(20)
+    assert not is_reachable(lab, lab.q, "sip:bob@203.0.113.1")
+
+
+def test_mask_host(laboratory):
+    """The domain under which a phone registers here may be shown outside under another name."""
+    lab = laboratory("mask_host = 10.0.0.1", "masked_host = foo.bar.test")
+    lab.p.send(register("alice@10.0.0.1", "<sip:alice@10.0.0.10:5062>"))
+    lab.p.sees("""
+        SIP/2.0 200 OK
+        Contact: <sip:alice@10.0.0.10:5062>;expires=3600
+        """)
+    lab.p.send(
+        request("OPTIONS", BOB, "From: <sip:alice@10.0.0.1>;tag=1", "Contact: <sip:alice@10.0.0.10:5062>")
+    )
+    lab.v.sees(f"""
+        OPTIONS {BOB} SIP/2.0
+        From: <sip:alice@10.0.0.1>;tag=1
+        Contact: <sip:alice@foo.bar.test>
+        """)
+    assert is_reachable(lab, lab.p, "sip:alice@foo.bar.test", "sip:alice@10.0.0.10:5062")
+
+
+def test_rtp_proxy_enable(laboratory):
+    """Without the relay a session description passes as it is."""
+    lab = laboratory("rtp_proxy_enable = 0")
+    registered(lab)
+    lab.p.send(invite(BOB, body=SDP.audio("10.0.0.10", 40000)))
+    lab.p.sees("SIP/2.0 100 Trying")
+    invitation = lab.v.sees(f"""
+        INVITE {BOB} SIP/2.0
+        Contact: <sip:alice@203.0.113.1>
+        """)
+    assert media(invitation) == ["10.0.0.10:40000"]
+    assert lab.media_ports() == set()
+
+
+def test_rtp_timeout(laboratory):
+    """Media that has stopped for longer than rtp_timeout gives its ports back; the call itself goes on."""
+    lab = laboratory("rtp_timeout = 60")
+    registered(lab)
+    call = call_to_m(lab)
+    (inside,), (outside,) = media(call.answered), media(call.offered)
+    for _ in range(10):
+        lab.advance(30)
+        assert lab.relayed("10.0.0.10:40000", inside) == [f"{outside} > 203.0.113.60:50000"]
+    lab.advance(90)
+    assert lab.media_ports() == set()
+    hang_up(lab, lab.p, call.caller, lab.m)

@@ -1,8 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""TC01 to TC07: phones register through the proxy, or with it.
-
-TC06, digest authentication by the proxy as registrar, belongs to authentication and is not here.
-"""
+"""TC01 to TC07, without TC06 (test_authentication.py): phones register through the proxy, or with it."""
 
 from __future__ import annotations
 

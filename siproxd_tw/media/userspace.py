@@ -66,6 +66,8 @@ class RelayPort(DatagramProtocol):
         "source",
         "target",
     )
+    noisy = False
+    """Two log lines less for each socket."""
     _log = Logger()
 
     def __init__(self, latch: Latch, is_rtp: bool, seconds: Callable[[], float], policy: Policy) -> None:

@@ -381,8 +381,8 @@ class TestEnd:
         session, offer = new_call()
         offer.streams[0].legs[0].rtp.packets += 1
         assert not session.is_over(LONGEST_OFFER - 1, 30)
-        assert session.stale_offers(LONGEST_OFFER - 1) == []
-        assert session.stale_offers(LONGEST_OFFER) == [offer]
+        assert session.stale_offer(LONGEST_OFFER - 1) is None
+        assert session.stale_offer(LONGEST_OFFER) is offer
         assert session.is_over(LONGEST_OFFER, 30)
 
     @pytest.mark.parametrize("which", ["rtp", "rtcp"])

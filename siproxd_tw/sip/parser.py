@@ -350,37 +350,40 @@ class StreamParser:
         return found
 
     def _next(self) -> Request | Response | ParseError | KeepAlive | None:
+        buffer = self._buffer
         if not self._needed:
-            alive = self._keep_alive()
-            if alive is not None or not self._buffer:
-                return alive
-            self._needed = self._size_of_message()
-        if not 0 < self._needed <= len(self._buffer):
+            if buffer.startswith((b"\r", b"\n")):
+                return self._empty_line()
+            if buffer:
+                self._half_ping = False
+                self._needed = self._size_of_message()
+        if not 0 < self._needed <= len(buffer):
             return None
-        data = bytes(self._buffer[: self._needed])
-        del self._buffer[: self._needed]
+        data = bytes(buffer[: self._needed])
+        del buffer[: self._needed]
         self._needed = self._searched = 0
         try:
             return parse(data)
         except ParseError as error:
             return error
 
-    def _keep_alive(self) -> KeepAlive | None:
-        """Take one empty line off the front of the buffer."""
-        if self._buffer.startswith(b"\r\n"):
-            del self._buffer[:2]
-            self._half_ping = not self._half_ping
-            return KeepAlive.PONG if self._half_ping else KeepAlive.PING
-        if self._buffer and self._buffer != b"\r":
-            self._half_ping = False
-        return None
+    def _empty_line(self) -> KeepAlive | None:
+        """Take one empty line off the front of the buffer; half a line has to wait."""
+        length = 1 if self._buffer.startswith(b"\n") else 2
+        if len(self._buffer) < length:
+            return None
+        if self._buffer[length - 1] != 0x0A:
+            raise ParseError("expected a line feed after a carriage return", "start line", 0, None)
+        del self._buffer[:length]
+        self._half_ping = not self._half_ping
+        return KeepAlive.PONG if self._half_ping else KeepAlive.PING
 
     def _size_of_message(self) -> int:
         """Return the size of the message at the front of the buffer, 0 while its head is incomplete."""
         buffer = self._buffer
-        if not self._searched and not _may_start(buffer):
+        if not _may_start(buffer):
             raise ParseError("expected a SIP message", "start line", 0, None)
-        found = _empty_line.search(buffer, max(0, self._searched - 3))
+        found = _end_of_head(buffer, max(0, self._searched - 3))
         self._searched = len(buffer)
         head_size = len(buffer) if found is None else found.end()
         if head_size > self._max_message:
@@ -390,12 +393,14 @@ class StreamParser:
         return head_size + self._body_size(bytes(buffer[:head_size]))
 
     def _body_size(self, head: bytes) -> int:
-        values = {value.strip(b" \t\r\n").lstrip(b"0") or b"0" for value in _content_lengths(head)}
-        value = values.pop() if len(values) == 1 else b""
+        values = [value.strip(b" \t\r\n") for value in _content_lengths(head)]
         try:
-            if not value.isdigit():
+            if not values or not all(value.isdigit() for value in values):
+                raise ParseError("expected a number of bytes", "Content-Length", len(head))
+            sizes = {value.lstrip(b"0").rjust(10, b"0") for value in values}
+            if len(sizes) > 1:
                 raise ParseError("expected one number of bytes", "Content-Length", len(head))
-            size = int(value) if len(value) < 10 else self._max_message
+            size = int(min(sizes)[:20])
             if len(head) + size > self._max_message:
                 raise ParseError(f"more than {self._max_message} bytes", "Content-Length", len(head), 513)
         except ParseError as error:
@@ -404,13 +409,8 @@ class StreamParser:
         return size
 
 
-_empty_line = re.compile(rb"\n\r?\n")
+_end_of_head = re.compile(rb"\n\r?\n").search
+_may_start = re.compile(TOKEN).match  # a method or SIP; TLS and the like are told apart by the first byte
 _content_lengths = re.compile(
     rb"\n(?:Content-Length|l)[ \t]*+:([^\r\n]*+(?:\r?\n[ \t][^\r\n]*+)*+)", re.IGNORECASE
 ).findall
-_start_of_message = re.compile(rb"%b(?:[ /][^\r\n]*+)?" % TOKEN).match
-
-
-def _may_start(buffer: bytearray) -> bool:
-    """Return whether a message may start like this; TLS and the like are told apart by the first byte."""
-    return buffer[:1] == b"\r" or _start_of_message(buffer) is not None

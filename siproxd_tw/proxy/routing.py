@@ -14,7 +14,7 @@ from siproxd_tw.config.settings import RoutingConfig
 from siproxd_tw.interfaces import Flow, IAddresses, Refused, Side
 from siproxd_tw.proxy.dialogs import Dialogs
 from siproxd_tw.proxy.location import Binding, Location
-from siproxd_tw.sip.grammar import ParseError, unescape
+from siproxd_tw.sip.grammar import ParseError, is_ip_address, unescape
 from siproxd_tw.sip.message import Request
 from siproxd_tw.sip.uri import SIPURI, parse_uri
 
@@ -94,7 +94,7 @@ class Routing:
     def beyond(self, request: Request) -> Target:
         """Return the target of a request that is for none of our phones: also of a REGISTER."""
         hop = self._next_hop(request)
-        side = self.side_towards(hop.host) if _is_address(hop.host) else Side.OUTSIDE
+        side = self.side_towards(hop.host) if is_ip_address(hop.host) else Side.OUTSIDE
         return Target(side, hop)
 
     def side_towards(self, host: str) -> Side:
@@ -137,7 +137,7 @@ class Routing:
         location = self._location
         here = self._is_here(request)
         masked = location.masked(uri, now)
-        if masked is not None and (here or masked.masked.host == uri.host):
+        if masked is not None and (self.is_mine(uri) or masked.masked.host == uri.host):
             return masked
         of = [b for b in location.of(uri, now) if b.local or flow.side is Side.OUTSIDE]
         if of:
@@ -180,7 +180,7 @@ class Routing:
         uri = request.uri
         if not isinstance(uri, SIPURI):
             raise Refused(416, "unsupported URI scheme")
-        if _is_address(uri.host) and self._addresses.side_of(uri.host, Side.OUTSIDE) is Side.INSIDE:
+        if uri.is_address and self._addresses.side_of(uri.host, Side.OUTSIDE) is Side.INSIDE:
             return NextHop(uri.host, uri.port)  # a neighbour: no outbound proxy leads there
         caller = request.from_.uri
         proxy = self._config.for_domain(caller.host) if isinstance(caller, SIPURI) else None
@@ -189,7 +189,3 @@ class Routing:
         if self._config.proxy_host:
             return NextHop(self._config.proxy_host, self._config.proxy_port)
         return NextHop(uri.host, uri.port)
-
-
-def _is_address(host: str) -> bool:
-    return ":" in host or host.replace(".", "").isdigit()

@@ -76,10 +76,17 @@ class Masquerade:
         return redirects and not inside and uri.host != flow.remote.host
 
     def current(self, binding: Binding, host: str) -> SIPURI:
-        """Return the masqueraded URI of `binding` at the outside address of this moment."""
-        if not binding.local and binding.masked.host != host:
-            binding.masked = replace(binding.masked, host=host)
-        return binding.masked
+        """Return the masqueraded URI of `binding` at the outside address of this moment.
+
+        Who is registered here keeps the domain of the address of record, unless that is an
+        address of ours: the inside one means nothing outside.
+        """
+        masked = binding.masked
+        if binding.local:
+            return replace(masked, host=host) if self._addresses.is_own(masked.host) else masked
+        if masked.host != host:
+            binding.masked = masked = replace(masked, host=host)
+        return masked
 
     def show(self, response: Response, bindings: Iterable[Binding]) -> None:
         """Give a phone its own Contacts back in the response to a REGISTER; others' stay."""

@@ -11,7 +11,9 @@ import json
 import os
 import signal
 import sys
+from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from twisted.application.service import IService, MultiService
@@ -19,8 +21,8 @@ from twisted.logger import Logger
 from twisted.python.usage import Options as UsageOptions
 from twisted.python.usage import UsageError
 
-from siproxd_tw.config.reader import Reading, candidates, load
-from siproxd_tw.config.settings import Config, NetworkConfig
+from siproxd_tw.config.reader import Problem, Reading, candidates, load
+from siproxd_tw.config.settings import Config
 from siproxd_tw.interfaces import Side
 from siproxd_tw.service import Siproxd
 from siproxd_tw.transport.addresses import GatewayAddresses
@@ -82,9 +84,10 @@ class Options(UsageOptions):
             print(self.reading.effective, end="")
         else:
             print("no configuration file: the interfaces would be detected")
-        for problem in self.reading.problems:
+        missing = _missing_interface(self.reading)
+        for problem in (*self.reading.problems, *missing):
             print(problem, file=sys.stderr)
-        return 1 if self.reading.errors else 0
+        return 1 if self.reading.errors or missing else 0
 
 
 def makeService(options: Options) -> IService:
@@ -108,20 +111,26 @@ def _with_interfaces(reading: Reading) -> Config:
     network = config.network
     if network.inside and network.outside:
         return config
-    if reading.filename and (network.inside or network.outside):
-        missing = "if_inbound" if network.outside else "if_outbound"
-        raise SystemExit(f"{reading.filename}: {missing} is missing, expected the name of an interface")
+    for problem in _missing_interface(reading):
+        raise SystemExit(str(problem))
     try:
         found = detect(interfaces(), default_route_address())
     except (ValueError, OSError) as error:
         raise SystemExit(f"siproxd: {error}") from None
     for reason in found.reasons:
         _log.info("{reason}", reason=reason)
-    return replace(config, network=_named(network, found.inside, found.outside))
+    return replace(config, network=replace(network, inside=found.inside, outside=found.outside))
 
 
-def _named(network: NetworkConfig, inside: str, outside: str) -> NetworkConfig:
-    return replace(network, inside=inside, outside=outside)
+def _missing_interface(reading: Reading) -> tuple[Problem, ...]:
+    """Return the problem of a file that names one interface and not the other."""
+    network = reading.config.network
+    if bool(network.inside) == bool(network.outside):
+        return ()
+    missing = "if_inbound" if network.outside else "if_outbound"
+    return (
+        Problem(reading.filename, 0, "error", f"{missing} is missing, expected the name of an interface"),
+    )
 
 
 class _Assembly(MultiService):
@@ -144,7 +153,7 @@ class _Assembly(MultiService):
             super().startService()  # type: ignore[no-untyped-call]
         except CannotListen as refused:
             raise SystemExit(f"siproxd: {refused}") from None
-        signal.signal(signal.SIGUSR1, self._asked_for_status)
+        self._reactor.callWhenRunning(self._take_signals)
         self._welcome()
 
     def stopService(self) -> Any:
@@ -152,8 +161,21 @@ class _Assembly(MultiService):
         self._addresses.stop()
         return super().stopService()  # type: ignore[no-untyped-call]
 
-    def _asked_for_status(self, _number: int, _frame: object) -> None:
-        self._reactor.callFromThread(self._log_status)
+    def _take_signals(self) -> None:
+        """Log the status on SIGUSR1, end with exit status 0 on SIGTERM and SIGINT.
+
+        Those two are siproxd's; Twisted's own handlers end the process by the signal.
+        """
+        actions = {signal.SIGUSR1: self._log_status, signal.SIGTERM: self._end, signal.SIGINT: self._end}
+        for number, action in actions.items():
+            signal.signal(number, partial(self._signalled, action))
+
+    def _signalled(self, action: Callable[[], None], _number: int, _frame: object) -> None:
+        self._reactor.callFromThread(action)
+
+    def _end(self) -> None:
+        if self._reactor.running:
+            self._reactor.stop()
 
     def _log_status(self) -> None:
         _log.info("status {status}", status=json.dumps(self._siproxd.status(), default=str, sort_keys=True))

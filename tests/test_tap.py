@@ -1,0 +1,164 @@
+# SPDX-License-Identifier: MIT
+"""`twistd siproxd`: its options, and that every failure is one clear line."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from twisted.application.service import IService
+from twisted.python.usage import UsageError
+from zope.interface.verify import verifyObject
+
+from siproxd_tw.tap import Options, makeService
+
+TWISTD = Path(sys.executable).with_name("twistd")
+GOOD = "if_inbound = lo\nif_outbound = lo\nsip_listen_port = {port}\n"
+
+
+@pytest.fixture
+def free_port() -> int:
+    """A UDP port of the loopback address that nobody has at the moment."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+    return port
+
+
+@pytest.fixture
+def good(tmp_path: Path, free_port: int) -> Path:
+    """A configuration that works on every machine: one-armed on the loopback interface."""
+    file = tmp_path / "siproxd.conf"
+    file.write_text(GOOD.format(port=free_port))
+    return file
+
+
+def options(*words: str) -> Options:
+    parsed = Options()
+    parsed.parseOptions(list(words))
+    return parsed
+
+
+@contextmanager
+def running(config: Path) -> Iterator[subprocess.Popen[str]]:
+    """Run `twistd siproxd`, from when it has started until it has ended."""
+    command = [TWISTD, "-n", "--pidfile=", "siproxd", "--config", config]
+    process = subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, cwd=config.parent
+    )
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def until(process: subprocess.Popen[str], text: str) -> list[str]:
+    """Read the log up to the line with `text`."""
+    assert process.stdout is not None
+    lines = []
+    for line in process.stdout:
+        lines.append(line)
+        if text in line:
+            return lines
+    raise AssertionError(f"never said {text!r}:\n{''.join(lines)}")
+
+
+def test_check_of_a_good_file(good: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The effective configuration, nothing to complain, exit status 0."""
+    with pytest.raises(SystemExit) as ended:
+        options("--config", str(good), "--check")
+    out, err = capsys.readouterr()
+    assert (ended.value.code, err) == (0, "")
+    assert "if_inbound = lo" in out
+    assert f"# {good}:1" in out
+
+
+def test_check_of_a_bad_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Every problem with file, line, expectation and suggestion; exit status 1."""
+    file = tmp_path / "bad.conf"
+    file.write_text("if_inbund = eth0\nsip_listen_port = many\n")
+    with pytest.raises(SystemExit) as ended:
+        options("--config", str(file), "--check")
+    problems = capsys.readouterr().err.splitlines()
+    assert ended.value.code == 1
+    assert problems[0].startswith(f"{file}:1: ")
+    assert "did you mean if_inbound" in problems[0]
+    assert problems[1].startswith(f"{file}:2: ")
+
+
+def test_a_file_that_is_not_there(tmp_path: Path) -> None:
+    """One sentence that names the file."""
+    with pytest.raises(UsageError, match=r"nothing\.conf"):
+        options("--config", str(tmp_path / "nothing.conf"))
+
+
+def test_a_wrong_value_does_not_keep_it_from_starting(good: Path) -> None:
+    """As with siproxd: the default counts and the log will say so."""
+    good.write_text(good.read_text() + "sip_dscp = 64\n")
+    assert len(options("--config", str(good)).reading.errors) == 1
+
+
+def test_one_interface_is_missing(tmp_path: Path) -> None:
+    """Half a configuration is no reason to guess the other half."""
+    file = tmp_path / "half.conf"
+    file.write_text("if_inbound = lo\n")
+    with pytest.raises(SystemExit, match="if_outbound is missing"):
+        makeService(options("--config", str(file)))
+    with pytest.raises(SystemExit) as ended:
+        options("--config", str(file), "--check")
+    assert ended.value.code == 1
+
+
+def test_the_service(good: Path) -> None:
+    """What makeService gives is what twistd asks for."""
+    service = makeService(options("--config", str(good)))
+    verifyObject(IService, service)
+
+
+def test_a_run_from_start_to_end(good: Path, free_port: int) -> None:
+    """It says what to type into a phone, answers SIP, tells its status on SIGUSR1, and ends with 0."""
+    with running(good) as process, socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as phone:
+        told = "".join(until(process, "outside the phones are at"))
+        assert f"bound to port {free_port}" in told
+        assert "type into the phone: outbound proxy (or SIP proxy) 127.0.0.1" in told
+        phone.settimeout(20)
+        phone.bind(("127.0.0.1", 0))
+        here = f"127.0.0.1:{phone.getsockname()[1]}"
+        lines = (
+            f"OPTIONS sip:127.0.0.1:{free_port} SIP/2.0",
+            f"Via: SIP/2.0/UDP {here};branch=z9hG4bKo",
+            f"From: <sip:me@{here}>;tag=1",
+            f"To: <sip:127.0.0.1:{free_port}>",
+            "Call-ID: o1",
+            "CSeq: 1 OPTIONS",
+            "",
+            "",
+        )
+        phone.sendto("\r\n".join(lines).encode(), ("127.0.0.1", free_port))
+        assert phone.recv(65536).startswith(b"SIP/2.0 200 OK\r\n")
+        os.kill(process.pid, signal.SIGUSR1)
+        status = json.loads(until(process, "status {")[-1].partition("status ")[2])
+        assert status["signalling"]["received"] == 1
+        process.terminate()
+        assert "Traceback" not in "".join(until(process, "Server Shut Down"))
+        assert process.wait(20) == 0
+
+
+def test_the_port_is_taken(good: Path, free_port: int) -> None:
+    """One line says which one and who has it; exit status 1, no traceback."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as other:
+        other.bind(("127.0.0.1", free_port))
+        with running(good) as process:
+            said, _ = process.communicate(timeout=30)
+    assert process.returncode == 1
+    assert f"cannot listen on UDP 127.0.0.1:{free_port}: in use by" in said
+    assert "Traceback" not in said

@@ -13,8 +13,17 @@ from pathlib import Path
 from siproxd_tw.config.directives import ALIASES, LATER, LATER_AND_DANGEROUS, SECTIONS
 from siproxd_tw.config.reader import candidates
 from siproxd_tw.config.schema import Directive, Kind
+from siproxd_tw.sip.transaction import (
+    INVITE_CLIENT,
+    INVITE_SERVER,
+    NON_INVITE_CLIENT,
+    NON_INVITE_SERVER,
+    Machine,
+    State,
+)
 
 HERE = Path(__file__).resolve().parent
+MACHINES = (INVITE_CLIENT, INVITE_SERVER, NON_INVITE_CLIENT, NON_INVITE_SERVER)
 
 CONFIGURATION = """\
 # The configuration file
@@ -119,7 +128,32 @@ def _sentence(text: str) -> str:
     return text[0].upper() + text[1:] + "."
 
 
-PAGES: dict[str, Callable[[], str]] = {"configuration.md": configuration}
+TRANSACTIONS = """\
+# The transaction machines
+
+<!-- Written by docs/generate.py from the tables in siproxd_tw/sip/transaction.py. -->
+
+The four machines of RFC 3261 section 17 as RFC 6026 corrects them, with timer C of section 16.8. An
+arrow says what happens and, behind the slash, what is done about it. What has no arrow in a state is
+ignored there.
+"""
+
+
+def transactions() -> str:
+    """Return transactions.md."""
+    return TRANSACTIONS + "".join(_diagram(machine) for machine in MACHINES)
+
+
+def _diagram(machine: Machine) -> str:
+    lines = [f"    [*] --> {machine.start.value}"]
+    for (state, happened), (following, actions) in machine.transitions.items():
+        target = "[*]" if following is State.TERMINATED else following.value
+        done = ", ".join(action.value for action in actions)
+        lines.append(f"    {state.value} --> {target}: {happened.value}{' / ' + done if done else ''}")
+    return "\n".join(("", f"## {machine.name}", "", "```mermaid", "stateDiagram-v2", *lines, "```", ""))
+
+
+PAGES: dict[str, Callable[[], str]] = {"configuration.md": configuration, "transactions.md": transactions}
 
 
 if __name__ == "__main__":

@@ -10,13 +10,22 @@ import pytest
 from siproxd_tw.config.directives import ALIASES, DIRECTIVES, LATER
 
 DOCS = Path(__file__).parents[2] / "docs"
-PAGES: dict[str, Callable[[], str]] = runpy.run_path(str(DOCS / "generate.py"))["PAGES"]
+GENERATE = runpy.run_path(str(DOCS / "generate.py"))
+PAGES: dict[str, Callable[[], str]] = GENERATE["PAGES"]
+MACHINES = GENERATE["MACHINES"]
 
 
 @pytest.mark.parametrize("name", PAGES)
 def test_a_generated_page_is_up_to_date(name: str) -> None:
     """`make docs` writes it."""
     assert (DOCS / name).read_text(encoding="utf-8") == PAGES[name](), f"docs/{name} is old: make docs"
+
+
+def test_every_transition_is_drawn() -> None:
+    """The diagrams have as many arrows as the tables have rows, and one for each start."""
+    page = PAGES["transactions.md"]()
+    rows = [len(machine.transitions) + 1 for machine in MACHINES]
+    assert [part.count(" --> ") for part in page.split("```mermaid")[1:]] == rows
 
 
 def test_every_directive_is_described() -> None:

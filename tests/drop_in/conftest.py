@@ -1,5 +1,17 @@
 # SPDX-License-Identifier: MIT
-"""The proxy in its laboratory, as every test here uses it."""
+"""The proxy in its laboratory, as every test here uses it, and the list of the drop-in cases.
+
+TC01 to TC05, TC07    test_registration.py       TC20 to TC24    test_requests.py
+TC06                  test_authentication.py     TC25            test_local_calls.py
+TC08, TC26, TC27      test_directives.py         TC28            TCP, which is not in yet
+TC09 to TC11          test_calls.py              TC29            the plug-ins, which are not in yet
+TC12, TC13            test_calls_in.py           TC30            test_persistence.py (and tests/config)
+TC14, TC15            test_calls.py
+TC16 to TC19          test_media.py
+
+The other files hold what is ours: test_transactions.py, test_dialogs.py, test_several_phones.py,
+test_improvements.py and test_address_changes.py.
+"""
 
 from __future__ import annotations
 

@@ -58,8 +58,7 @@ def test_tc08_strangers_outside_do_not_register(lab):
     lab.w.send(register("mallory@sip.provider.test", "<sip:mallory@203.0.113.51>"))
     lab.w.send(register("mallory@foo.bar.test", "<sip:mallory@203.0.113.51>"))
     lab.v.nothing()
-    if lab.w.unread():
-        lab.w.sees("SIP/2.0 403 …")
+    lab.w.nothing()
 
 
 PROXIES = (

@@ -181,6 +181,39 @@ def test_tc22_a_spiral_is_no_loop(lab):
         """)
 
 
+def sent_back_by_the_phone(lab, uri):
+    """Call alice, whose phone is a proxy and sends the request back to us for `uri`."""
+    registered(lab)
+    registered(lab, lab.q, "bob@sip.provider.test", "<sip:bob@10.0.0.11>")
+    lab.w.send(request("OPTIONS", "sip:alice@203.0.113.1", "From: <sip:carol@sip.other.test>;tag=w1"))
+    _, _, rest = lab.p.datagram().data.decode().replace("\r\n", "\n").partition("\n")
+    via = "Via: SIP/2.0/UDP 10.0.0.10:5062;branch=z9hG4bKpbx"
+    lab.p.send(f"OPTIONS {uri} SIP/2.0\n{via}\n{rest}")
+
+
+def test_tc22_a_loop_inside(lab):
+    """A phone that sends a call back as it was before we found the phone makes a loop."""
+    sent_back_by_the_phone(lab, "sip:alice@203.0.113.1")
+    lab.p.sees("""
+        SIP/2.0 482 Loop Detected
+        Via: SIP/2.0/UDP 10.0.0.10:5062;branch=z9hG4bKpbx, …
+        """)
+
+
+def test_tc22_a_spiral_inside(lab):
+    """A phone that forwards a call to another phone, over us, makes none."""
+    sent_back_by_the_phone(lab, "sip:bob@203.0.113.1")
+    ping = lab.q.sees("""
+        OPTIONS sip:bob@10.0.0.11 SIP/2.0
+        Via: SIP/2.0/UDP 10.0.0.1:5060;branch=…
+        Via: SIP/2.0/UDP 10.0.0.10:5062;branch=z9hG4bKpbx
+        Via: SIP/2.0/UDP 10.0.0.1:5060;branch=…
+        Via: SIP/2.0/UDP 203.0.113.51:5060;branch=z9hG4bKW1
+        """)
+    lab.q.send(answer(ping, "200 OK"))
+    lab.p.sees("SIP/2.0 200 OK")
+
+
 def test_tc23_our_route_and_another(lab):
     """Our own Route, the first, is taken off; the next one says where to and stays."""
     registered(lab)

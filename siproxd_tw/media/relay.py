@@ -5,8 +5,9 @@
 `allocator` which ports are free, `userspace` how packets walk. It opens and closes what the
 sessions ask for, all or nothing, and looks every few seconds for calls that have died.
 
-Faster ways for established streams belong in `_refresh`: it is called whenever what is known
-about a stream has changed, and both latches of a leg being on a source is the condition to promote.
+A faster way for established streams has its place beside `RelayPort.refresh`, which is called
+with every change of what is known about a port: when a port and its partner both have a source,
+they may be promoted there, and the next change brings them back.
 """
 
 from __future__ import annotations
@@ -158,9 +159,8 @@ class LocalRelay:
         try:
             return SessionDescription.parse(sdp)
         except SDPError as error:
-            self._log.debug(
-                "{call_id}: no session description is relayed: {error}", call_id=exchange.call_id, error=error
-            )
+            call_id = _text(exchange.call_id)
+            self._log.debug("{call_id}: a body is not relayed: {error}", call_id=call_id, error=error)
             return None
 
     def _offer(self, exchange: Exchange, description: SessionDescription) -> list[Edit]:
@@ -281,14 +281,12 @@ class LocalRelay:
         for session in list(chain.from_iterable(self._sessions.values())):
             while (offer := session.stale_offer(now)) is not None:
                 self._withdraw(session, offer)
-            if session in self._sessions.get(session.first.call_id, ()) and session.is_over(
-                now, self._timeout
-            ):
+            if session.is_over(now, self._timeout):
                 self._expire(session)
 
     def _expire(self, session: MediaSession) -> None:
         self._counts["expired"] += 1
-        call_id = session.first.call_id.decode("utf-8", "replace")
+        call_id = _text(session.first.call_id)
         for stream in session.streams.values():
             self._log.info(
                 "RTP stream {call_id} (media={media}) has expired",
@@ -301,13 +299,17 @@ class LocalRelay:
     def _describe(self, session: MediaSession, stream: Stream, now: float) -> Mapping[str, object]:
         legs = [_describe_pair(pair, now) for pair in self._open[stream].pairs]
         return {
-            "call_id": session.first.call_id.decode("utf-8", "replace"),
+            "call_id": _text(session.first.call_id),
             "media": stream.index,
             "agreed": session.streams.get(stream.index) is stream,
             "hold": session.is_on_hold,
             "idle": session.idle(now),
             "legs": legs,
         }
+
+
+def _text(call_id: bytes) -> str:
+    return call_id.decode("utf-8", "replace")
 
 
 def _no_address(side: Side) -> MediaUnavailable:

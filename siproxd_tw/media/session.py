@@ -183,7 +183,13 @@ class Stream:
     legs: tuple[Leg, Leg]
     """In the order of the session's parties."""
     is_rtp: bool
-    """Whether it was RTP when it was opened."""
+    """Whether what was last said makes it RTP; a call may become a fax in the same place."""
+
+    def agree(self, party: int, media: MediaDescription | None, now: float) -> None:
+        """Take what one party says about this stream."""
+        self.legs[party].agree(media, now)
+        if media is not None and media.is_relayable:
+            self.is_rtp = media.is_rtp
 
     def latches(self) -> Iterator[Latch]:
         """Go through the four places where packets come in."""
@@ -244,17 +250,20 @@ class MediaSession:
         self.streams: dict[int, Stream] = {}
         """What is agreed, by media index."""
         self.offers: dict[bytes, Offer] = {}
+        self.is_answered = False
+        """Whether the two have ever agreed on anything."""
         self.active_at = now
+        """When a packet was last noticed, or an exchange came to its end."""
         self._latest: Offer | None = None
         self._before: tuple[Sequence[MediaDescription], Sequence[MediaDescription]] | None = None
 
     def party_of(self, exchange: Exchange) -> int | None:
         """Return which party the sender of `exchange` is, if these are its two parties."""
-        for sender, receiver in ((0, 1), (1, 0)):
-            if self.parties[sender].is_named(exchange.sender, exchange.sender_side) and self.parties[
-                receiver
-            ].is_named(exchange.receiver, exchange.receiver_side):
-                return sender
+        for number, (sender, receiver) in enumerate((self.parties, self.parties[::-1])):
+            if sender.is_named(exchange.sender, exchange.sender_side) and receiver.is_named(
+                exchange.receiver, exchange.receiver_side
+            ):
+                return number
         return None
 
     def offer_of(self, exchange: Exchange) -> Offer | None:
@@ -282,7 +291,7 @@ class MediaSession:
         """
         self.offers[offer.exchange.transaction] = offer
         for index, stream in offer.streams.items():
-            stream.legs[offer.party].agree(_at(offer.description.media, index), offer.at)
+            stream.agree(offer.party, _at(offer.description.media, index), offer.at)
 
     def answered(self, offer: Offer, tag: bytes, answer: SessionDescription, now: float) -> list[Stream]:
         """Take an answer and return the streams that are not needed any more.
@@ -311,6 +320,7 @@ class MediaSession:
         self.streams = {index: stream for index, stream in streams.items() if index in wanted}
         self._before = (self.parties[0].media, self.parties[1].media)
         self._latest = offer
+        self.is_answered = True
         offer.streams = {}
         first = self.first.transaction
         self.offers = {t: o for t, o in self.offers.items() if not o.is_accepted or o is offer or t == first}
@@ -320,7 +330,7 @@ class MediaSession:
     def _apply(self, party: int, media: Sequence[MediaDescription], now: float) -> None:
         self.parties[party].media = media
         for index, stream in self.streams.items():
-            stream.legs[party].agree(_at(media, index), now)
+            stream.agree(party, _at(media, index), now)
 
     def withdrawn(self, offer: Offer, now: float) -> list[Stream]:
         """Take an offer back and return the streams that are not needed any more.
@@ -344,7 +354,7 @@ class MediaSession:
         return False
 
     def ended(self) -> list[Stream]:
-        """Forget everything and return the streams, none of which is needed any more."""
+        """Return the streams, none of which is needed any more; nothing happens here after this."""
         streams = self.all_streams()
         self.offers = {}
         self.streams = {}
@@ -354,11 +364,6 @@ class MediaSession:
         """Return an offer that nobody will answer any more."""
         stale = (o for o in self.offers.values() if not o.is_accepted and now - o.at >= LONGEST_OFFER)
         return next(stale, None)
-
-    @property
-    def is_answered(self) -> bool:
-        """Whether the two have ever agreed on anything."""
-        return bool(self.parties[0].media or self.parties[1].media)
 
     @property
     def is_on_hold(self) -> bool:
@@ -379,13 +384,14 @@ class MediaSession:
         return now - self.active_at
 
     def is_over(self, now: float, timeout: float) -> bool:
-        """Return whether nothing has come for too long; `timeout` seconds count except on hold."""
+        """Return whether nothing has come for too long; `timeout` seconds count except on hold.
+
+        Without any answer it is not over: its first offer becomes stale.
+        """
+        if not self.is_answered or not self.offers:
+            return False
         idle = self.idle(now)
-        if not self.is_answered:
-            return not self.offers or idle >= LONGEST_OFFER
-        if self.is_on_hold:
-            return idle >= LONGEST_HOLD
-        return 0 < timeout <= idle
+        return idle >= LONGEST_HOLD if self.is_on_hold else 0 < timeout <= idle
 
 
 def _at(media: Sequence[MediaDescription], index: int) -> MediaDescription | None:

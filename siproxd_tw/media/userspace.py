@@ -54,12 +54,12 @@ class RelayPort(DatagramProtocol):
 
     __slots__ = (
         "_closed",
-        "_is_rtp",
         "_own",
         "_policy",
         "_seconds",
         "dropped",
         "errors",
+        "is_rtp",
         "latch",
         "partner",
         "send",
@@ -81,7 +81,8 @@ class RelayPort(DatagramProtocol):
         self.send: Callable[[bytes, Any], Any] = _nowhere
         self.partner: RelayPort = self
         self._own: tuple[Address, ...] = ()
-        self._is_rtp = is_rtp
+        self.is_rtp = is_rtp
+        """Whether nothing but RTP, or what comes with it, is a reason to learn a source."""
         self._seconds = seconds
         self._policy = policy
         self._closed = False
@@ -107,7 +108,7 @@ class RelayPort(DatagramProtocol):
         kind = classify(datagram)
         if source in self._own:
             self.dropped["own address"] += 1  # a description that points to us must not make a loop
-        elif kind is Kind.STUN or (self._is_rtp and kind not in _MEDIA):
+        elif kind is Kind.STUN or (self.is_rtp and kind not in _MEDIA):
             self.dropped["no media"] += 1
         else:
             action, reason = self._policy(self.latch, source, self._seconds())
@@ -215,6 +216,7 @@ class StreamPorts:
     def refresh(self) -> None:
         """Take over what the session has changed about the latches."""
         for port in self.ports:
+            port.is_rtp = self.stream.is_rtp
             port.refresh()
 
 

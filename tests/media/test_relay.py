@@ -394,6 +394,26 @@ class TestSeveralStreams:
         bed.peer(BOB, 50000).send(packet, ("203.0.113.1", outside))
         assert [data for data, _ in received(bed.peer(ALICE, 40000))] == [packet]
 
+    def test_a_call_becomes_a_fax(self, bed):
+        """After a re-INVITE from audio to T.38 in the same place, fax packets are let in and found."""
+        outside, _ = bed.call()
+        bed.peer(BOB, 50000).send(rtp(1), ("203.0.113.1", outside))
+        assert ports(bed.offer(BOB, ALICE, BOB.says("image 50010 udptl t38"), "t2")) == [7072]
+        bed.answer(ALICE, BOB, ALICE.says("image 40010 udptl t38"), "t2")
+        packet = bytes.fromhex("00000001016100")
+        bed.peer(BOB, 50010).send(packet, ("203.0.113.1", outside))
+        assert [data for data, _ in received(bed.peer(ALICE, 40010))] == [packet]
+
+    def test_an_answer_without_any_stream(self, bed):
+        """An answer that has no m= line at all rejects everything, and is an answer."""
+        bed.offer(ALICE, Side.OUTSIDE, ALICE.at(40000))
+        assert bed.answer(BOB, ALICE, BOB.says()) == replace(BOB, host="10.0.0.1").says()
+        for _ in range(int(LONGEST_OFFER / 5) + 2):
+            bed.clock.advance(5)
+        assert bed.relay.status()["sessions"] == 1
+        bed.hang_up(ALICE, BOB)
+        assert bed.relay.status()["sessions"] == 0
+
     def test_media_over_tcp(self, bed):
         """MSRP gets no socket; its description passes but for the origin."""
         body = ALICE.says("message 7394 TCP/MSRP *")

@@ -377,13 +377,12 @@ HELD = [
 
 class TestEnd:
     def test_without_an_answer(self):
-        """Five minutes after an offer that nobody answers, whatever is on the line."""
+        """Five minutes after an offer that nobody answers it is stale, whatever is on the line."""
         session, offer = new_call()
         offer.streams[0].legs[0].rtp.packets += 1
         assert not session.is_over(LONGEST_OFFER - 1, 30)
         assert session.stale_offer(LONGEST_OFFER - 1) is None
         assert session.stale_offer(LONGEST_OFFER) is offer
-        assert session.is_over(LONGEST_OFFER, 30)
 
     @pytest.mark.parametrize("which", ["rtp", "rtcp"])
     @pytest.mark.parametrize("party", [0, 1])

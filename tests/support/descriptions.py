@@ -7,6 +7,19 @@ from siproxd_tw.edits import apply
 from siproxd_tw.sdp import NetworkAddress, SessionDescription
 
 HOLD = ("0.0.0.0", "::")
+EDITED = {
+    b"a=rtcp",
+    b"a=candidate",
+    b"a=remote-candidates",
+    b"a=end-of-candidates",
+    b"a=ice-ufrag",
+    b"a=ice-pwd",
+    b"a=ice-options",
+    b"a=ice-lite",
+    b"a=ice-mismatch",
+    b"a=ice-pacing",
+}
+"""The attributes that a relay changes or removes."""
 
 
 def relayed(description: SessionDescription, host: str, first_port: int = 7070) -> bytes:
@@ -59,8 +72,4 @@ def untouched(description: SessionDescription) -> list[bytes]:
 
 
 def _is_edited(line: bytes) -> bool:
-    name = line.rstrip().lower().partition(b":")[0]
-    return name in {b"a=rtcp", b"a=candidate", b"a=remote-candidates", b"a=end-of-candidates"} or (
-        name in {b"a=ice-ufrag", b"a=ice-pwd", b"a=ice-options", b"a=ice-lite", b"a=ice-mismatch"}
-        or name == b"a=ice-pacing"
-    )
+    return line.rstrip().lower().partition(b":")[0] in EDITED

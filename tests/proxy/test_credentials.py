@@ -7,34 +7,50 @@ import os
 from pathlib import Path
 
 import pytest
-from twisted.logger import globalLogPublisher
+from twisted.logger import LogLevel, capturedLogs, formatEvent
 
 from siproxd_tw.proxy.credentials import Credentials
 from siproxd_tw.sip.digest import ha1
 
-FILE = "# comment\n\nalice secret\n bob\tpass2 more words\nlonely\n  # another\ncarl übung\n"
+FILE = "# comment\n\nalice secret\n bob\tpass2 more words\nlonely\n  # another\ncarl übung\r\ndora a\u00a0b\n"
 
 
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
     file = tmp_path / "passwd"
-    file.write_text(FILE, encoding="utf-8")
+    file.write_text(FILE, encoding="utf-8", newline="")
     return file
 
 
 def test_the_file_of_siproxd(path: Path) -> None:
-    """Comments, blank lines, lines with one word or with more than two."""
+    """Comments, blank lines, lines with one word or with more than two, ends of lines from elsewhere."""
     credentials = Credentials("realm", "", str(path))
     assert credentials.ha1("alice", "MD5", 0.0) == ha1("alice", "realm", "secret")
     assert credentials.ha1("bob", "SHA-256", 0.0) == ha1("bob", "realm", "pass2", "SHA-256")
     assert credentials.ha1("carl", "MD5", 0.0) == ha1("carl", "realm", "übung")
+    assert credentials.ha1("dora", "MD5", 0.0) == ha1("dora", "realm", "a\u00a0b")
     assert [credentials.ha1(user, "MD5", 0.0) for user in ("lonely", "#", "", "nobody")] == [None] * 4
+
+
+def test_a_password_that_is_not_utf_8(path: Path) -> None:
+    """Its bytes go into the hash as they are, as in siproxd."""
+    path.write_bytes(b"alice \xfcbung\n")
+    credentials = Credentials("realm", "", str(path))
+    assert credentials.ha1("alice", "MD5", 0.0) == ha1("alice", "realm", "\udcfcbung")
+
+
+def test_the_last_line_of_a_user_counts(path: Path) -> None:
+    """Whoever adds a line at the end wants it to be true."""
+    path.write_text("alice old\nalice new\n")
+    credentials = Credentials("realm", "", str(path))
+    assert credentials.ha1("alice", "MD5", 0.0) == ha1("alice", "realm", "new")
 
 
 def test_the_file_wins_over_the_password(path: Path) -> None:
     """Who is not in the file does not get in with the password of all."""
     credentials = Credentials("realm", "everybody", str(path))
     assert credentials.ha1("nobody", "MD5", 0.0) is None
+    assert credentials.ha1("alice", "MD5", 0.0) == ha1("alice", "realm", "secret")
 
 
 def test_one_password_for_all() -> None:
@@ -46,30 +62,97 @@ def test_one_password_for_all() -> None:
 
 
 def test_the_file_is_read_again_when_it_changes(path: Path) -> None:
-    """Looked at once a second, read when time or size is another one."""
+    """Looked at once a second, read when time or size is another one; who was deleted is out."""
     credentials = Credentials("realm", "", str(path))
     assert credentials.ha1("alice", "MD5", 0.0) == ha1("alice", "realm", "secret")
     path.write_text("alice changed\n")
     os.utime(path, ns=(1, 1))
     assert credentials.ha1("alice", "MD5", 0.9) == ha1("alice", "realm", "secret")
     assert credentials.ha1("alice", "MD5", 1.0) == ha1("alice", "realm", "changed")
+    assert credentials.ha1("bob", "MD5", 1.0) is None
+
+
+def test_a_file_that_took_the_place_of_the_old_one(path: Path) -> None:
+    """It is noticed, although its size is the same and its time was kept, as by cp -p and rsync."""
+    credentials = Credentials("realm", "", str(path))
+    path.write_text("alice one\n")
+    os.utime(path, ns=(1, 1))
+    assert credentials.ha1("alice", "MD5", 0.0) == ha1("alice", "realm", "one")
+    other = path.with_suffix(".new")
+    other.write_text("alice two\n")
+    os.utime(other, ns=(1, 1))
+    other.replace(path)
+    assert credentials.ha1("alice", "MD5", 1.0) == ha1("alice", "realm", "two")
+
+
+def test_a_file_that_did_not_change_is_not_read(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A flood of REGISTERs costs one look a second."""
+    credentials = Credentials("realm", "", str(path))
+    credentials.refresh(-10.0)
+    looks: list[str] = []
+    stat = os.stat
+    monkeypatch.setattr("os.stat", lambda path: (looks.append(path), stat(path))[1])
+    monkeypatch.setattr("builtins.open", lambda *_: pytest.fail("read"))
+    for tenth in range(25):
+        credentials.ha1("alice", "MD5", tenth / 10)
+    assert len(looks) == 3
+
+
+def test_a_clock_that_was_set_back(path: Path) -> None:
+    """Passwords go on being read again."""
+    credentials = Credentials("realm", "", str(path))
+    credentials.refresh(1e9)
+    path.write_text("alice changed\n")
+    assert credentials.ha1("alice", "MD5", 5.0) == ha1("alice", "realm", "changed")
 
 
 def test_a_file_that_is_not_there(path: Path) -> None:
-    """Nobody passes, one warning says so, and it comes back by itself."""
-    events: list[dict[str, object]] = []
-    globalLogPublisher.addObserver(events.append)
-    try:
-        path.unlink()
-        credentials = Credentials("realm", "everybody", str(path))
+    """Nobody passes, one warning says so; it comes back by itself, and is missed anew."""
+    path.unlink()
+    credentials = Credentials("realm", "everybody", str(path))
+    with capturedLogs() as events:
         assert [credentials.ha1("alice", "MD5", now) for now in (0.0, 2.0, 4.0)] == [None] * 3
         path.write_text("alice back\n")
         assert credentials.ha1("alice", "MD5", 6.0) == ha1("alice", "realm", "back")
-    finally:
-        globalLogPublisher.removeObserver(events.append)
-    assert len([event for event in events if "nobody can be authenticated" in str(event)]) == 1
+        path.unlink()
+        assert [credentials.ha1("alice", "MD5", now) for now in (8.0, 10.0)] == [None] * 2
+    assert [event["log_level"] for event in events] == [LogLevel.warn] * 2
+    assert all(str(path) in (formatEvent(event) or "") for event in events)
+
+
+@pytest.mark.parametrize("make", [os.mkfifo, os.mkdir], ids=["pipe", "folder"])
+def test_something_that_is_no_file(path: Path, make) -> None:
+    """Nobody passes, one warning; opening a pipe would stop the whole program."""
+    path.unlink()
+    make(path)
+    credentials = Credentials("realm", "everybody", str(path))
+    with capturedLogs() as events:
+        assert [credentials.ha1("alice", "MD5", now) for now in (0.0, 2.0)] == [None] * 2
+    assert len(events) == 1
+    assert "not a file" in (formatEvent(events[0]) or "")
+
+
+def test_a_file_that_may_not_be_read(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One warning; and it is read as soon as that is possible, although it did not change."""
+    credentials = Credentials("realm", "", str(path))
+    with capturedLogs() as events, monkeypatch.context() as patch:
+
+        def refuse(*_: object) -> None:
+            raise PermissionError(13, "Permission denied", str(path))
+
+        patch.setattr("builtins.open", refuse)
+        assert [credentials.ha1("alice", "MD5", now) for now in (0.0, 2.0)] == [None] * 2
+    assert ["Permission denied" in (formatEvent(event) or "") for event in events] == [True]
+    assert credentials.ha1("alice", "MD5", 4.0) == ha1("alice", "realm", "secret")
 
 
 def test_passwords_do_not_show(path: Path) -> None:
-    """Not in the text of the object."""
-    assert "everybody" not in repr(Credentials("realm", "everybody", str(path)))
+    """Not in the text of the object, nor in anything that is logged, nor as what comes back."""
+    with capturedLogs() as events:
+        credentials = Credentials("realm", "everybody", str(path))
+        assert "secret" not in str(credentials.ha1("alice", "MD5", 0.0))
+        path.unlink()
+        credentials.ha1("alice", "MD5", 2.0)
+    assert len(events) == 1
+    shown = [repr(credentials), repr(events), formatEvent(events[0]) or ""]
+    assert not [text for text in shown if "everybody" in text or "secret" in text or "pass2" in text]

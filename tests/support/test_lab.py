@@ -226,6 +226,7 @@ def test_a_socket_left_is_found(lab):
         lab.close()
 
 
+@pytest.mark.logs_failures
 def test_a_failure_nobody_handled_is_found(lab):
     """The failure of a Deferred that was thrown away counts as logged."""
     fail(ValueError("lost"))

@@ -273,6 +273,7 @@ def test_a_netmask_is_a_change(gateway):
     assert it.addresses.side_of("10.0.1.1", OUTSIDE) is INSIDE
 
 
+@pytest.mark.logs_failures
 def test_a_watcher_that_fails(gateway, logged):
     """An exception of one watcher is logged; the next one and the next look still come."""
     it = Gateway(LO, LAN)

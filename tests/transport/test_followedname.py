@@ -164,6 +164,7 @@ def test_stopped_by_the_one_who_is_told():
     assert following.clock.getDelayedCalls() == []
 
 
+@pytest.mark.logs_failures
 def test_a_resolver_with_a_bug(logged):
     """An unexpected exception is logged with its traceback, and the name is tried again."""
     clock, told = Clock(), []

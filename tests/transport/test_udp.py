@@ -154,6 +154,7 @@ async def test_nobody_there(network):
     await stop(network, transport)
 
 
+@pytest.mark.logs_failures
 @pytest_twisted.ensureDeferred
 async def test_a_bug_behind_it(network, logged):
     """An exception out of `received` is logged once with the peer, then counted; the socket lives on."""
@@ -176,6 +177,7 @@ async def test_a_bug_behind_it(network, logged):
     await stop(network, transport)
 
 
+@pytest.mark.logs_failures
 @pytest_twisted.ensureDeferred
 async def test_two_bugs_are_two(network, logged):
     """A second bug at another place is logged as well."""

@@ -30,6 +30,7 @@ class Message:
     __slots__ = (
         "_body_edits",
         "_changed",
+        "_elements",
         "_first",
         "_gap",
         "_removed",
@@ -63,6 +64,7 @@ class Message:
         self.body = body
         self._gap = gap  # the empty line as received, if it was
         self._first: dict[bytes, Field] = {} if first is None else first
+        self._elements: dict[bytes, Element] = {}  # the first element of fields that are asked for often
         self._changed = False
         self._removed: list[Edit] | None = None
         self._body_edits: list[Edit] | None = None
@@ -98,6 +100,12 @@ class Message:
             raise ParseError("the header field is missing", spelling(name), 0)
         return field
 
+    def _element(self, name: bytes) -> Element:
+        element = self._elements.get(name)
+        if element is None:
+            self._elements[name] = element = self._single(name).elements()[0]
+        return element
+
     @property
     def call_id(self) -> bytes:
         """The Call-ID (section 20.8)."""
@@ -115,12 +123,12 @@ class Message:
     @property
     def from_(self) -> NameAddr:
         """The From (section 20.20)."""
-        return cast(NameAddr, self._single(b"from").elements()[0])
+        return cast(NameAddr, self._element(b"from"))
 
     @property
     def to(self) -> NameAddr:
         """The To (section 20.39)."""
-        return cast(NameAddr, self._single(b"to").elements()[0])
+        return cast(NameAddr, self._element(b"to"))
 
     @property
     def from_tag(self) -> bytes:
@@ -135,7 +143,7 @@ class Message:
     @property
     def top_via(self) -> Via:
         """The topmost Via; raises ParseError when the last one is gone."""
-        return cast(Via, self._single(b"via").elements()[0])
+        return cast(Via, self._element(b"via"))
 
     def vias(self) -> list[Via]:
         """Return all Vias, the topmost first."""
@@ -176,13 +184,11 @@ class Message:
     def edit(self, field: Field, start: int, end: int, replacement: bytes, reason: str) -> None:
         """Replace ``field.raw[start:end]``; elements of the field stay usable and move along."""
         field.edit(start, end, replacement, reason)
-        self._changed = True
+        self._forget(field.name)
 
     def replace_value(self, field: Field, value: bytes, reason: str) -> None:
         """Replace the complete value of `field`, not the blanks around it."""
-        start, end = field.value_span
-        field.edit(start, end, value, reason)
-        self._changed = True
+        self.edit(field, *field.value_span, value, reason)
 
     def replace_element(self, element: Element, new: bytes, reason: str) -> None:
         """Replace one value of a header field, its parameters included."""
@@ -226,8 +232,13 @@ class Message:
         field.reason = reason
         self.fields.insert(self._place(before, after), field)
         self._first.pop(name, None)
-        self._changed = True
+        self._forget(name)
         return field
+
+    def _forget(self, name: bytes) -> None:
+        """Take note of a change to a field of this name."""
+        self._changed = True
+        self._elements.pop(name, None)
 
     def _place(self, before: bytes | Field | None, after: bytes | Field | None) -> int:
         if before is not None:
@@ -248,7 +259,7 @@ class Message:
         index = next(index for index, other in enumerate(self.fields) if other is field)
         del self.fields[index]
         self._first.pop(field.name, None)
-        self._changed = True
+        self._forget(field.name)
         if field.at >= 0:
             if self._removed is None:
                 self._removed = []

@@ -381,7 +381,7 @@ class StreamParser:
     def _size_of_message(self) -> int:
         """Return the size of the message at the front of the buffer, 0 while its head is incomplete."""
         buffer = self._buffer
-        if not _may_start(buffer):
+        if not is_token(bytes(buffer[:1])):  # not SIP: TLS, STUN and the like
             raise ParseError("expected a SIP message", "start line", 0, None)
         found = _end_of_head(buffer, max(0, self._searched - 3))
         self._searched = len(buffer)
@@ -410,7 +410,6 @@ class StreamParser:
 
 
 _end_of_head = re.compile(rb"\n\r?\n").search
-_may_start = re.compile(TOKEN).match  # a method or SIP; TLS and the like are told apart by the first byte
 _content_lengths = re.compile(
     rb"\n(?:Content-Length|l)[ \t]*+:([^\r\n]*+(?:\r?\n[ \t][^\r\n]*+)*+)", re.IGNORECASE
 ).findall

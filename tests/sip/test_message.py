@@ -209,6 +209,18 @@ def test_removing_the_values_of_a_field_one_by_one_removes_the_field() -> None:
     check_record(request)
 
 
+def test_the_top_via_of_one_line_with_several_is_taken_off_and_on() -> None:
+    """Whatever was asked for before, the first value of the first field is the top one."""
+    response = parse(RINGING.replace(b"Via: ", b"Via: SIP/2.0/UDP ours;branch=z9hG4bK0,"))
+    assert response.top_via.host == "ours"
+    response.remove_element(response.top_via, "our own")
+    assert response.top_via.host == "10.0.0.10"
+    assert bytes(response) == RINGING
+    response.replace_value(response.top_via.field, b"SIP/2.0/UDP new", "test")
+    assert response.top_via.host == "new"
+    check_record(response)
+
+
 @pytest.mark.parametrize(
     ("where", "line"),
     [

@@ -1,9 +1,14 @@
 # SPDX-License-Identifier: MIT
-"""Digest authentication (RFC 2617, RFC 7616, RFC 8760), the server's side of it and the arithmetic.
+"""Digest authentication (RFC 2617, RFC 7616, RFC 8760): the server's side of it, and the arithmetic.
 
-Nonces need no memory: they are the time and a keyed hash over it, so they cannot be
-forged and have a life. Within that life an answer could be sent again by whoever saw it;
-a count of each nonce (``nc``) is not kept.
+1. Nonces need no memory: they are the time and a keyed hash over it, so that they cannot be
+   forged and have a life.
+2. Within that life whoever saw credentials could send them again: the count of a nonce (``nc``)
+   is checked for its form and its part in the response, but not kept. Whoever keeps it has to do so
+   per nonce, user and ``cnonce``: all challenges of one second carry the same nonce.
+3. What is not UTF-8 is kept as Python keeps it (PEP 383) and goes into the hashes as it came. The
+   user name alone must be UTF-8 (RFC 3261 section 7.3.1), and nothing may hold control characters:
+   these values are shown in logs and compared with addresses.
 """
 
 from __future__ import annotations
@@ -11,77 +16,98 @@ from __future__ import annotations
 import hashlib
 import hmac
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from enum import Enum
+
+from siproxd_tw.sip.grammar import QUOTED_STRING, SWS, TOKEN, ParseError, unquote
 
 __all__ = ["ALGORITHMS", "Challenger", "Verdict", "answer", "ha1", "parse_credentials"]
 
-#: The algorithms by their names in headers, and hashlib's names for them.
-ALGORITHMS = {"MD5": "md5", "SHA-256": "sha256", "SHA-512-256": "sha512_256"}
+#: The algorithms by their names in headers, strongest first, and hashlib's names for them.
+ALGORITHMS = {"SHA-512-256": "sha512_256", "SHA-256": "sha256", "MD5": "md5"}
 
-_PARAMETER = re.compile(
-    rb"[ \t\r\n]*([A-Za-z0-9!#$%&\'*+.^_`|~-]+)[ \t\r\n]*=[ \t\r\n]*"
-    rb'(?:"((?:[^"\\]|\\.)*)"|([^ \t\r\n",]+))[ \t\r\n]*(?:,|$)',
-    re.DOTALL,
-)
-_QUOTED_PAIR = re.compile(r"\\(.)", re.DOTALL)
+# What has no quotes should be a token, but clients leave them out of uri, nonce and user name, too.
+_parameter = re.compile(
+    rb'%b(%b)%b=%b(%b|[^\x00-\x20\x7f",]*+)%b' % (SWS, TOKEN, SWS, SWS, QUOTED_STRING, SWS)
+).match
+_scheme = re.compile(rb"%bdigest(?=[ \t\r\n])" % SWS, re.IGNORECASE).match
+_control = re.compile(r"[\x00-\x08\x0a-\x1f\x7f-\x9f]").search
+_is_count = re.compile(r"[0-9A-Fa-f]{8}").fullmatch
+_quotable = re.compile(r'["\\]')
 
 
 class Verdict(Enum):
     """What credentials are worth."""
 
     OK = "ok"
-    STALE = "the nonce is too old, the rest may be right"
+    STALE = "the nonce is too old or not ours, the rest may be right"
     UNKNOWN_USER = "unknown user"
     WRONG_PASSWORD = "wrong password"
     MALFORMED = "a parameter is missing or not what was asked for"
+    """`Challenger.flaw` says which."""
 
 
 def parse_credentials(value: bytes) -> Mapping[str, str]:
     """Read ``Digest name=value, name="value"``; names in lower case, values without quotes.
 
-    Raises ValueError with the position of what cannot be read.
+    A challenge has the same form. Raises ParseError with the position of what cannot be read,
+    and for a parameter that occurs twice.
     """
-    scheme, _, rest = value.strip().partition(b" ")
-    if scheme.lower() != b"digest":
-        raise ValueError("expected the scheme Digest at 0")
+    scheme = _scheme(value)
+    if scheme is None:
+        raise _error("expected the scheme Digest", 0)
     found: dict[str, str] = {}
-    at = 0
-    while at < len(rest):
-        match = _PARAMETER.match(rest, at)
+    at = scheme.end()
+    while True:
+        match = _parameter(value, at)
         if match is None:
-            raise ValueError(f"expected name=value at {len(scheme) + 1 + at}")
-        name, quoted, plain = match.groups()
-        text = (plain if quoted is None else quoted).decode("utf-8", "surrogateescape")
-        found.setdefault(name.decode().lower(), text if quoted is None else _QUOTED_PAIR.sub(r"\1", text))
+            raise _error("expected name=value", at)
+        name = match[1].decode("ascii").lower()
+        if name in found:
+            raise _error(f"{name} is there twice", match.start(1))
+        found[name] = _text(name, match[2], match.start(2))
         at = match.end()
-    return found
+        if at == len(value):
+            return found
+        if value[at] != 0x2C:
+            raise _error("expected a comma or the end", at)
+        at += 1
+
+
+def _text(name: str, value: bytes, at: int) -> str:
+    try:
+        text = unquote(value).decode("utf-8", "strict" if name == "username" else "surrogateescape")
+    except UnicodeDecodeError:
+        raise _error(f"{name} is not UTF-8", at) from None
+    if _control(text):
+        raise _error(f"control character in {name}", at)
+    return text
+
+
+def _error(reason: str, at: int) -> ParseError:
+    return ParseError(reason, "digest parameters", at)
 
 
 def ha1(user: str, realm: str, password: str, algorithm: str = "MD5") -> str:
-    """Return the hash that stands for a password (RFC 7616 3.4.2)."""
+    """Return the hash that stands for a password (RFC 7616 3.4.2); `algorithm` without -sess."""
     return _hash(algorithm, f"{user}:{realm}:{password}")
 
 
-def answer(
-    secret: str,
-    method: str,
-    credentials: Mapping[str, str],
-) -> str:
+def answer(secret: str, method: str, credentials: Mapping[str, str]) -> str:
     """Return the ``response`` that belongs to `credentials`; `secret` is HA1 (RFC 7616 3.4.1).
 
     Without ``qop`` it is the calculation of RFC 2069. Raises KeyError when a parameter
     that takes part is missing.
     """
     algorithm, session = _algorithm(credentials)
+    nonce = credentials["nonce"]
     if session:
-        secret = _hash(algorithm, f"{secret}:{credentials['nonce']}:{credentials['cnonce']}")
+        secret = _hash(algorithm, f"{secret}:{nonce}:{credentials['cnonce']}")
     ha2 = _hash(algorithm, f"{method}:{credentials['uri']}")
     qop = credentials.get("qop")
     if qop is None:
-        return _hash(algorithm, f"{secret}:{credentials['nonce']}:{ha2}")
-    middle = f"{credentials['nonce']}:{credentials['nc']}:{credentials['cnonce']}:{qop}"
-    return _hash(algorithm, f"{secret}:{middle}:{ha2}")
+        return _hash(algorithm, f"{secret}:{nonce}:{ha2}")
+    return _hash(algorithm, f"{secret}:{nonce}:{credentials['nc']}:{credentials['cnonce']}:{qop}:{ha2}")
 
 
 def _algorithm(credentials: Mapping[str, str]) -> tuple[str, bool]:
@@ -91,27 +117,46 @@ def _algorithm(credentials: Mapping[str, str]) -> tuple[str, bool]:
 
 
 def _hash(algorithm: str, text: str) -> str:
-    return hashlib.new(ALGORITHMS[algorithm], text.encode("utf-8", "surrogateescape")).hexdigest()
+    # usedforsecurity: hosts in FIPS mode refuse MD5 otherwise, and phones know nothing else
+    data = text.encode("utf-8", "surrogateescape")
+    return hashlib.new(ALGORITHMS[algorithm], data, usedforsecurity=False).hexdigest()
 
 
 class Challenger:
     """Makes challenges for one realm and judges what comes back."""
 
     def __init__(
-        self, realm: str, secret: bytes, life: float = 300.0, algorithms: tuple[str, ...] = ("MD5",)
+        self, realm: str, secret: bytes, life: float = 300.0, algorithms: Iterable[str] = ("MD5",)
     ) -> None:
-        """Take the life of a nonce in seconds, and the algorithms to offer, strongest first."""
+        """Take a key of 1 to 64 bytes, the life of a nonce in seconds, and what to offer.
+
+        Raises ValueError for a realm that cannot be written, for another length of the key,
+        and for an algorithm that is unknown or that this Python cannot calculate.
+        """
+        wanted = set(algorithms)
+        if not wanted or not wanted <= ALGORITHMS.keys():
+            raise ValueError(f"expected algorithms out of {', '.join(ALGORITHMS)}")
+        if not 1 <= len(secret) <= 64:
+            raise ValueError("expected a key of 1 to 64 bytes")
+        if _control(realm):
+            raise ValueError("control character in the realm")
         self._realm = realm
         self._secret = secret
         self._life = life
-        self._algorithms = algorithms
+        self._algorithms = [name for name in ALGORITHMS if name in wanted]
+        for name in self._algorithms:
+            _hash(name, "")
 
     def challenges(self, now: float, *, stale: bool = False) -> list[bytes]:
-        """Return the values of the challenge headers, one for each algorithm (RFC 8760 2.3)."""
-        realm = self._realm.replace("\\", "\\\\").replace('"', '\\"')
+        """Return the values of the challenge headers, the strongest algorithm first (RFC 8760 2.3).
+
+        `stale` tells the client to answer this nonce without asking anybody for a password.
+        """
+        realm = _quotable.sub(r"\\\g<0>", self._realm)
+        nonce = self._nonce(now)
         tail = ", stale=TRUE" if stale else ""
         return [
-            f'Digest realm="{realm}", nonce="{self._nonce(now)}", algorithm={name}, qop="auth"{tail}'.encode(
+            f'Digest realm="{realm}", nonce="{nonce}", algorithm={name}, qop="auth"{tail}'.encode(
                 "utf-8", "surrogateescape"
             )
             for name in self._algorithms
@@ -124,26 +169,44 @@ class Challenger:
         secret_of: Callable[[str, str], str | None],
         now: float,
     ) -> Verdict:
-        """Judge `credentials` for a request with `method`.
+        """Judge `credentials` for a request with `method`; their uri is taken as sent.
 
-        `secret_of` returns the HA1 of a user for an algorithm, None for an unknown user.
+        `secret_of` returns the HA1 of a user for an algorithm (without -sess), None for an unknown
+        user. The peer must not be told UNKNOWN_USER from WRONG_PASSWORD: it would learn who exists.
         """
-        algorithm, _ = _algorithm(credentials)
-        if algorithm not in self._algorithms or credentials.get("qop", "auth") != "auth":
+        if self.flaw(credentials):
             return Verdict.MALFORMED
-        if credentials.get("realm") != self._realm or not self._is_ours(credentials.get("nonce", "")):
-            return Verdict.STALE  # another realm or a forged nonce: ask anew, without a hint
-        secret = secret_of(credentials.get("username", ""), algorithm)
-        try:
-            expected = answer(secret or "", method, credentials)
-        except KeyError:
-            return Verdict.MALFORMED
-        given = credentials.get("response", "").lower().encode("utf-8", "surrogateescape")
-        if not hmac.compare_digest(expected.encode(), given):
-            return Verdict.UNKNOWN_USER if secret is None else Verdict.WRONG_PASSWORD
+        if not self._is_ours(credentials["nonce"]):
+            return Verdict.STALE  # also the empty one of clients that start with a user name only
+        secret = secret_of(credentials["username"], _algorithm(credentials)[0])
         if secret is None:
             return Verdict.UNKNOWN_USER
+        expected = answer(secret, method, credentials).encode()
+        given = credentials["response"].lower().encode("utf-8", "surrogateescape")
+        if not hmac.compare_digest(expected, given):
+            return Verdict.WRONG_PASSWORD
         return Verdict.OK if self._is_alive(credentials["nonce"], now) else Verdict.STALE
+
+    def flaw(self, credentials: Mapping[str, str]) -> str | None:
+        """Say what makes `credentials` MALFORMED; None for nothing."""
+        algorithm, session = _algorithm(credentials)
+        needed = ["username", "realm", "nonce", "uri", "response"]
+        if "qop" in credentials:
+            needed += ["nc", "cnonce"]
+        elif session:
+            needed.append("cnonce")
+        for name in needed:
+            if name not in credentials:
+                return f"{name} is missing"
+        if credentials["realm"] != self._realm:
+            return "for another realm"
+        if algorithm not in self._algorithms:
+            return "algorithm was not offered"
+        if "qop" in credentials and credentials["qop"].lower() != "auth":
+            return "qop was not offered"
+        if "qop" in credentials and not _is_count(credentials["nc"]):
+            return "nc is not 8 hex digits"
+        return None
 
     def _nonce(self, now: float) -> str:
         """32 hex digits, as siproxd has: 8 of the time, 24 of a keyed hash."""
@@ -151,8 +214,9 @@ class Challenger:
         return stamp + self._mark(stamp)
 
     def _mark(self, stamp: str) -> str:
+        # person: the key has other uses, and none of them may ever produce a nonce
         text = f"{stamp}:{self._realm}".encode("utf-8", "surrogateescape")
-        return hashlib.blake2b(text, digest_size=12, key=self._secret).hexdigest()
+        return hashlib.blake2b(text, digest_size=12, key=self._secret, person=b"digest nonce").hexdigest()
 
     def _is_ours(self, nonce: str) -> bool:
         text = nonce.encode("utf-8", "surrogateescape")

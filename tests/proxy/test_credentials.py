@@ -146,6 +146,20 @@ def test_a_file_that_may_not_be_read(path: Path, monkeypatch: pytest.MonkeyPatch
     assert credentials.ha1("alice", "MD5", 4.0) == ha1("alice", "realm", "secret")
 
 
+def test_a_file_that_was_away(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody passes while its folder cannot be reached; afterwards the same file counts again."""
+    credentials = Credentials("realm", "", str(path))
+    credentials.refresh(0.0)
+    with monkeypatch.context() as patch:
+
+        def refuse(_: object) -> None:
+            raise PermissionError(13, "Permission denied", str(path))
+
+        patch.setattr("os.stat", refuse)
+        assert credentials.ha1("alice", "MD5", 2.0) is None
+    assert credentials.ha1("alice", "MD5", 4.0) == ha1("alice", "realm", "secret")
+
+
 def test_passwords_do_not_show(path: Path) -> None:
     """Not in the text of the object, nor in anything that is logged, nor as what comes back."""
     with capturedLogs() as events:

@@ -9,8 +9,8 @@ TC12, TC13            test_calls_in.py           TC30            test_persistenc
 TC14, TC15            test_calls.py
 TC16 to TC19          test_media.py
 
-The other files hold what is ours: test_transactions.py, test_dialogs.py, test_several_phones.py,
-test_improvements.py and test_address_changes.py.
+The other files hold what is ours: test_transactions.py, test_retransmission.py, test_dialogs.py,
+test_several_phones.py, test_improvements.py and test_address_changes.py.
 """
 
 from __future__ import annotations

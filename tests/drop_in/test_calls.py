@@ -196,6 +196,27 @@ def test_tc10_ack_of_the_answer(lab):
     lab.v.nothing()
 
 
+def test_tc10_forked_answers(lab):
+    """Early media of one fork, the answer of another: one port for the phone, the last answer counts."""
+    invitation = invited(lab)
+    early = SDP.audio("203.0.113.61", 52000, user="mail")
+    lab.v.send(answer(invitation, "183 Session Progress", f"Contact: {BOB}", tag="m1", body=early))
+    assert media(lab.p.sees("SIP/2.0 183 Session Progress")) == ["10.0.0.1:7072"]
+    assert lab.relayed("10.0.0.10:40000", "10.0.0.1:7072") == ["203.0.113.1:7070 > 203.0.113.61:52000"]
+    lab.v.send(answer(invitation, "200 OK", RECORD_ROUTE, f"Contact: {BOB}", tag="b1", body=ANSWER))
+    accepted = lab.p.sees("""
+        SIP/2.0 200 OK
+        To: <sip:bob@sip.provider.test>;tag=b1
+        """)
+    assert media(accepted) == ["10.0.0.1:7072"]
+    alice = Dialog.of_caller(accepted)
+    lab.p.send(alice.request("ACK"), to=alice.next_hop)
+    lab.v.sees("ACK … SIP/2.0")
+    assert lab.relayed("10.0.0.10:40000", "10.0.0.1:7072") == ["203.0.113.1:7070 > 203.0.113.60:50000"]
+    hang_up(lab, lab.p, alice, lab.v)
+    assert lab.media_ports() == set()
+
+
 def test_tc11_media(lab):
     """RTP and RTCP of the call of TC10 pass both ways, and each side sees one address of ours only."""
     answered(lab)

@@ -27,8 +27,8 @@ def run(*command: str | Path, cwd: Path | None = None) -> str:
 def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A copy of what belongs to the project, without what was built in it."""
     copy = tmp_path_factory.mktemp("checkout") / "siproxd_tw"
-    ignored = shutil.ignore_patterns(".venv", ".git", "build", "dist", "*.egg-info", "__pycache__", "*.cache", ".*_cache")
-    shutil.copytree(ROOT, copy, ignore=ignored)
+    built = (".venv", ".git", "build", "dist", "*.egg-info", "__pycache__", "*.cache", ".*_cache")
+    shutil.copytree(ROOT, copy, ignore=shutil.ignore_patterns(*built))
     return copy
 
 

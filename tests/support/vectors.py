@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -29,19 +30,19 @@ def load(root: Path, corpus: str) -> list[Vector]:
     """Read the vectors of `corpus` below `root`, by its manifest or the manifest of all."""
     own = root / corpus / "MANIFEST.json"
     listing = own if own.exists() else root / "MANIFEST.json"
-    entries = json.loads(listing.read_text())["entries"]
-    return [
-        Vector(e["file"], e["kind"], e["expected"], e.get("proxy_expect", ""), (root / e["file"]).read_bytes())
-        for e in entries
-        if e["corpus"] == corpus
-    ]
+    return _read(root, listing, lambda entry: entry["corpus"] == corpus)
 
 
 def captured(kind: str = "sip-") -> list[Vector]:
     """Read every vector beside the checkout whose kind starts with `kind`."""
-    entries = json.loads((CAPTURED / "MANIFEST.json").read_text())["entries"]
+    return _read(CAPTURED, CAPTURED / "MANIFEST.json", lambda entry: entry["kind"].startswith(kind))
+
+
+def _read(root: Path, listing: Path, wanted: Callable[[dict[str, str]], bool]) -> list[Vector]:
+    entries = [entry for entry in json.loads(listing.read_text())["entries"] if wanted(entry)]
     return [
-        Vector(e["file"], e["kind"], e["expected"], e.get("proxy_expect", ""), (CAPTURED / e["file"]).read_bytes())
+        Vector(
+            e["file"], e["kind"], e["expected"], e.get("proxy_expect", ""), (root / e["file"]).read_bytes()
+        )
         for e in entries
-        if e["kind"].startswith(kind)
     ]

@@ -43,7 +43,7 @@ audio_level        no
 rtcp_mux           no
 jitter_buffer_delay 5-10
 rtp_stats          yes
-module_path        /usr/lib/baresip/modules
+module_path        {modules}
 module             g711.so
 module             aufile.so
 module             aubridge.so
@@ -57,10 +57,21 @@ module_app         ctrl_tcp.so
 ctrl_tcp_listen    127.0.0.1:{control}
 """
 
+MODULES = "baresip/modules"
+"""Where its modules are, below /usr/lib or the folder of the architecture in it."""
+
 ACCOUNT = (
     "<sip:{user}@{domain};transport=udp>;auth_user={user};auth_pass={password};regint=60;answermode=auto"
     ';outbound="sip:{proxy}";audio_codecs=PCMU/8000/1,PCMA/8000/1\n'
 )
+
+
+def modules() -> Path:
+    """Return the folder of its modules."""
+    library = Path("/usr/lib")
+    found = [path for path in (library / MODULES, *library.glob(f"*/{MODULES}")) if path.is_dir()]
+    assert found, f"no {MODULES} below {library}"
+    return found[0]
 
 
 def netstrings(data: bytes) -> tuple[list[bytes], bytes]:
@@ -83,7 +94,7 @@ class Phone:
         self.uri = f"sip:{user}@{DOMAIN}"
         self.host = host
         self.tone = tone
-        self.events: list[dict[str, Any]] = []
+        self._events: list[dict[str, Any]] = []
         self._responses: list[dict[str, Any]] = []
         self._rest = b""
         self._recordings = directory / "recordings"
@@ -99,7 +110,11 @@ class Phone:
         write_tone(speech, self.tone, SPEECH)
         (directory / "config").write_text(
             CONFIG.format(
-                address=self.host.address, speech=speech, recordings=self._recordings, control=CONTROL_PORT
+                address=self.host.address,
+                speech=speech,
+                recordings=self._recordings,
+                control=CONTROL_PORT,
+                modules=modules(),
             )
         )
         (directory / "accounts").write_text(
@@ -131,6 +146,11 @@ class Phone:
         assert response.get("ok"), f"{self.user}: {name} {parameters}: {response}"
         return str(response.get("data", ""))
 
+    def now(self) -> int:
+        """Return how many events there have been: a position for `wait_event` and `seen`."""
+        self._receive()
+        return len(self._events)
+
     def wait_event(self, kind: str, since: int, seconds: float = 8) -> dict[str, Any]:
         """Wait for an event of this kind among those after the first `since`."""
         what = f"{self.user} has {kind}, see {self.program.log}"
@@ -139,7 +159,7 @@ class Phone:
     def seen(self, kind: str, since: int) -> Iterator[dict[str, Any]]:
         """Find the events of this kind among those after the first `since`."""
         self._receive()
-        return (event for event in self.events[since:] if event.get("type") == kind)
+        return (event for event in self._events[since:] if event.get("type") == kind)
 
     def _response(self) -> dict[str, Any] | None:
         self._receive()
@@ -150,7 +170,7 @@ class Phone:
             while data := self._control.recv(65536):
                 found, self._rest = netstrings(self._rest + data)
                 for each in map(json.loads, found):
-                    (self.events if each.get("event") else self._responses).append(each)
+                    (self._events if each.get("event") else self._responses).append(each)
 
     def recordings(self) -> set[Path]:
         """Return the files with what it has heard, one for each call."""
@@ -163,7 +183,7 @@ class Call:
     def __init__(self, caller: Phone, callee: Phone) -> None:
         self.caller = caller
         self.callee = callee
-        self._events = {phone: len(phone.events) for phone in self.phones}
+        self._begin = {phone: phone.now() for phone in self.phones}
         self._recordings = {phone: phone.recordings() for phone in self.phones}
         caller.dial(callee.uri)
         until(self._established, 10, f"{caller.user} and {callee.user} have a call, see {caller.program.log}")
@@ -179,9 +199,9 @@ class Call:
 
     def _established(self) -> bool:
         for phone in self.phones:
-            for closed in phone.seen("CALL_CLOSED", self._events[phone]):
+            for closed in phone.seen("CALL_CLOSED", self._begin[phone]):
                 raise AssertionError(f"no call: {phone.user} says {closed.get('param')!r}")
-        return all(any(phone.seen("CALL_ESTABLISHED", self._events[phone])) for phone in self.phones)
+        return all(any(phone.seen("CALL_ESTABLISHED", self._begin[phone])) for phone in self.phones)
 
     def recording(self, phone: Phone) -> Recording:
         """Return what `phone` has heard in this call so far."""
@@ -219,8 +239,8 @@ class Call:
         """Let `phone` hang up: the call ends on both."""
         phone.hang_up()
         for each in self.phones:
-            each.wait_event("CALL_CLOSED", self._events[each], 5)
+            each.wait_event("CALL_CLOSED", self._begin[each], 5)
 
     def running(self) -> bool:
         """Return whether neither phone has ended it."""
-        return not any(any(phone.seen("CALL_CLOSED", self._events[phone])) for phone in self.phones)
+        return not any(any(phone.seen("CALL_CLOSED", self._begin[phone])) for phone in self.phones)

@@ -83,11 +83,12 @@ class Host:
             yield opened
 
     def setting(self, path: str, value: str | None = None) -> str:
-        """Return a setting below /proc/sys/net as this host has it, after writing `value` if given."""
+        """Return a setting below /proc/sys/net as this host has it, after making it `value`."""
         file = Path("/proc/sys/net", path)
 
         def access() -> str:
-            if value is not None:
+            # Where the settings are read-only, what is right already will do.
+            if value is not None and file.read_text().strip() != value:
                 file.write_text(value)
             return file.read_text().strip()
 

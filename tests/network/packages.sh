@@ -18,6 +18,7 @@ need kamailio kamailio kamcmd
 need sip-tester sipp
 need tcpdump tcpdump
 need iproute2 ip ss
+need util-linux setpriv
 [ ${#missing[@]} -gt 0 ] || exit 0
 
 say() {

@@ -71,7 +71,9 @@ class Program:
 
     def output(self, start: int = 0) -> str:
         """Return what it has printed since byte `start` of its output."""
-        return COLOURS.sub("", self.log.read_bytes()[start:].decode(errors="replace"))
+        with self.log.open("rb") as file:
+            file.seek(start)
+            return COLOURS.sub("", file.read().decode(errors="replace"))
 
     def size(self) -> int:
         """Return how much it has printed, bytes: a position for `output` and `wait_for`."""

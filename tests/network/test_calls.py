@@ -90,6 +90,6 @@ def test_one_phone_calls_again_as_if_nothing_had_been(bed: Bed, wire: Capture) -
 
 def test_a_phone_that_is_not_registered_is_not_found(bed: Bed) -> None:
     """The provider's 404 reaches the caller, and no media port stays behind."""
-    since = len(bed.alice.events)
+    since = bed.alice.now()
     bed.alice.dial("sip:nobody@example.test")
     assert "404" in bed.alice.wait_event("CALL_CLOSED", since)["param"]

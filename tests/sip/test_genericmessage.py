@@ -1,0 +1,346 @@
+# SPDX-License-Identifier: MIT
+"""Messages: read on demand, edited in place, every byte outside of the edits untouched."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from siproxd_tw.edits import Edit
+from siproxd_tw.sip.genericmessage import Message
+from siproxd_tw.sip.grammar import ParseError
+from siproxd_tw.sip.headers import CSeq
+from siproxd_tw.sip.message import Request, Response
+from siproxd_tw.sip.parser import parse
+from siproxd_tw.sip.uri import parse_uri
+from tests.sip.examples import INVITE, RINGING, check_record, invite, lines_of, ringing
+
+# Reading
+
+
+def test_what_a_request_says() -> None:
+    """Typed values of a request with compact forms, lists and odd blanks."""
+    request = invite()
+    assert (request.method, request.uri_text) == ("INVITE", b"sip:bob@example.com")
+    assert request.uri == parse_uri(b"sip:bob@example.com")
+    assert (request.call_id, request.cseq) == (b"a84b4c76e66710@10.0.0.10", CSeq(314159, "INVITE"))
+    assert (request.from_tag, request.to_tag) == (b"1928", b"")
+    assert (request.from_.display, request.to.uri_text) == (b'"Alice"', b"sip:bob@example.com")
+    assert (request.max_forwards, request.content_type, request.body) == (70, b"application/sdp", b"v=0\n")
+
+
+def test_what_a_response_says() -> None:
+    """Typed values of a response."""
+    response = ringing()
+    assert (response.status, response.reason, response.to_tag) == (180, b"Ringing", b"b-1")
+    assert (response.max_forwards, response.content_type, response.contacts()) == (None, b"", [])
+
+
+def test_values_of_one_name_are_collected_over_all_fields() -> None:
+    """One line with two values is the same as two lines (section 7.3.1)."""
+    request = invite()
+    assert [via.branch for via in request.vias()] == [b"z9hG4bKa", b"z9hG4bKb", b"z9hG4bKc"]
+    assert request.top_via.host == "10.0.0.10"
+    assert [route.uri_text for route in request.routes()] == [
+        *(b"sip:10.0.0.1;lr", b"sip:proxy.example.com;lr"),
+    ]
+    assert [contact.param(b"q") for contact in request.contacts()] == [None, b"0.5"]
+    assert [route.uri_text for route in ringing().record_routes()] == [b"sip:10.0.0.1;lr"]
+    assert len(request.all(b"via")) == 2
+
+
+def test_fields_are_found_by_their_canonical_name() -> None:
+    """However they are spelt in the message."""
+    request = invite()
+    from_ = request.first(b"from")
+    assert from_ is not None
+    assert from_.raw == b'f: "Alice" <sip:alice@example.com>;tag=1928\r\n'
+    assert request.value(b"x-unknown") == b"a,,;b"
+    assert (request.first(b"date"), request.value(b"date"), request.all(b"date")) == (None, None, [])
+
+
+@pytest.mark.parametrize(
+    ("value", "number"), [(b"70", 70), (b"0", 0), (b"-1", -1), (b"300", 300), (b"70 hops", None)]
+)
+def test_max_forwards_is_given_as_written(value: bytes, number: int | None) -> None:
+    """What a value out of range means is for the proxy to say."""
+    request = invite()
+    field = request.first(b"max-forwards")
+    assert field is not None
+    request.replace_value(field, value, "test")
+    assert request.max_forwards == number
+
+
+def test_a_value_that_is_gone_is_a_parse_error() -> None:
+    """Asking for the top Via of a message without one is not an attribute of None."""
+    response = ringing()
+    response.remove_element(response.top_via, "our own")
+    with pytest.raises(ParseError, match="Via"):
+        _ = response.top_via
+
+
+# Editing
+
+
+def test_a_message_that_nobody_edited_is_the_bytes_received() -> None:
+    """Not even equal bytes: the same object, nothing is copied."""
+    assert bytes(invite()) == INVITE
+    assert invite().edits() == []
+
+
+def test_everything_a_proxy_does_to_a_request() -> None:
+    """Each change shows up as one edit; all other bytes are those received (section 16.6)."""
+    request = invite()
+    request.set_uri(b"sip:bob@10.0.0.20:5062;ob", "target")
+    field = request.first(b"max-forwards")
+    assert field is not None
+    request.replace_value(field, b"69", "hop")
+    request.remove_element(request.routes()[0], "our own route")
+    request.insert(b"Via: SIP/2.0/UDP 192.0.2.1;branch=z9hG4bK0", "our Via", before=b"via")
+    request.insert(b"Record-Route: <sip:192.0.2.1;lr>", "stay on the path", after=b"via")
+    for contact in request.contacts():
+        request.replace_uri(contact, b"sip:alice@192.0.2.1:5060", "masquerade")
+    request.edit_body([Edit(2, 3, b"00", "media")])
+
+    expected = INVITE
+    for old, new in (
+        (b"INVITE sip:bob@example.com", b"INVITE sip:bob@10.0.0.20:5062;ob"),
+        (b"Via: SIP/2.0/UDP 10", b"Via: SIP/2.0/UDP 192.0.2.1;branch=z9hG4bK0\r\nVia: SIP/2.0/UDP 10"),
+        (b"Route: <sip:10.0.0.1;lr>, ", b"Record-Route: <sip:192.0.2.1;lr>\r\nRoute: "),
+        (b"0070", b"69"),
+        (b"<sip:alice@10.0.0.10>", b"<sip:alice@192.0.2.1:5060>"),
+        (b"<sip:alice@10.0.0.11>", b"<sip:alice@192.0.2.1:5060>"),
+        (b"Length:   4", b"Length:   5"),
+        (b"v=0\n", b"v=00\n"),
+    ):
+        assert expected.count(old) == 1
+        expected = expected.replace(old, new)
+    assert bytes(request) == expected
+    assert [edit.reason for edit in request.edits()] == [
+        *("target", "our Via", "stay on the path", "our own route", "hop", "masquerade", "masquerade"),
+        *("the body has another length", "media"),
+    ]
+    check_record(request)
+
+
+def test_removing_values_takes_one_comma_with_each() -> None:
+    """First, last and middle of a list; the last one left takes the field with it."""
+    request = invite()
+    request.insert(b"Supported: path,  outbound , gruu,timer", "test", after=b"x-unknown")
+    for index, left in ((1, b"path,  gruu,timer"), (0, b"gruu,timer"), (1, b"gruu")):
+        request.remove_element(request.elements(b"supported")[index], "test")
+        assert request.value(b"supported") == left
+    request.remove_element(request.elements(b"supported")[0], "test")
+    assert request.first(b"supported") is None
+    assert bytes(request) == INVITE
+    assert request.edits() == []
+
+
+def test_removing_the_values_of_a_field_one_by_one_removes_the_field() -> None:
+    """Values fetched before the first removal stay valid for the others."""
+    request = invite()
+    for route in request.routes():
+        request.remove_element(route, "not routed")
+    assert request.first(b"route") is None
+    assert bytes(request) == INVITE.replace(b"Route: <sip:10.0.0.1;lr>, <sip:proxy.example.com;lr>\r\n", b"")
+    check_record(request)
+
+
+def test_the_top_via_of_one_line_with_several_is_taken_off_and_on() -> None:
+    """Whatever was asked for before, the first value of the first field is the top one."""
+    response = parse(RINGING.replace(b"Via: ", b"Via: SIP/2.0/UDP ours;branch=z9hG4bK0,"))
+    assert response.top_via.host == "ours"
+    response.remove_element(response.top_via, "our own")
+    assert response.top_via.host == "10.0.0.10"
+    assert bytes(response) == RINGING
+    response.replace_value(response.top_via.field, b"SIP/2.0/UDP new", "test")
+    assert response.top_via.host == "new"
+    check_record(response)
+
+
+@pytest.mark.parametrize(
+    ("where", "line"),
+    [
+        ({}, 14),
+        ({"before": b"via"}, 1),
+        ({"after": b"via"}, 3),
+        ({"before": b"cseq"}, 8),
+        ({"after": b"content-length"}, 14),
+        ({"before": b"date"}, 1),
+        ({"after": b"date"}, 1),
+    ],
+    ids=[
+        "at the end",
+        "before the first",
+        "after the last",
+        "in between",
+        "after the end",
+        "none",
+        "no such",
+    ],
+)
+def test_where_a_line_is_inserted(where: dict[str, bytes], line: int) -> None:
+    """By name; where no field has that name, directly after the start line."""
+    request = invite()
+    request.insert(b"X-New: 1", "test", **where)  # type: ignore[arg-type]
+    assert lines_of(request).index(b"X-New: 1") == line
+    check_record(request)
+
+
+def test_a_line_is_inserted_next_to_a_field() -> None:
+    """For whoever has the field in hand."""
+    request = invite()
+    second = request.all(b"via")[1]
+    request.insert(b"X-Before: 1", "test", before=second)
+    request.insert(b"X-After: 1", "test", after=second)
+    assert lines_of(request)[2:5] == [b"X-Before: 1", second.raw.rstrip(), b"X-After: 1"]
+    check_record(request)
+
+
+def test_what_was_inserted_is_found_first() -> None:
+    """The new top Via is the top Via, also under its compact name."""
+    request = invite()
+    assert request.top_via.branch == b"z9hG4bKa"
+    field = request.insert(b"v: SIP/2.0/UDP 192.0.2.1;branch=z9hG4bK0", "ours", before=b"via")
+    assert request.top_via.branch == b"z9hG4bK0"
+    request.remove(field, "not ours")
+    assert request.top_via.branch == b"z9hG4bKa"
+    assert request.edits() == []
+
+
+def test_an_empty_value_gets_its_value_after_the_colon() -> None:
+    """There is no value to replace, but a place for one."""
+    request = parse(INVITE.replace(b"a,,;b", b""))
+    field = request.first(b"x-unknown")
+    assert field is not None
+    request.replace_value(field, b"now", "test")
+    assert b"\r\nX-Unknown:now \r\n" in bytes(request)
+    check_record(request)
+
+
+def test_a_bare_uri_gets_brackets_when_the_new_one_needs_them() -> None:
+    """Otherwise its parameters would become those of the header field (section 20)."""
+    request = invite()
+    request.replace_uri(request.to, b"sip:bob@192.0.2.1;line=1", "masquerade")
+    assert request.value(b"to") == b"<sip:bob@192.0.2.1;line=1>"
+    request.replace_uri(request.to, b"sip:bob@example.com", "undo")
+    assert request.value(b"to") == b"<sip:bob@example.com>"
+    check_record(request)
+
+
+def test_edits_of_the_body_correct_every_content_length() -> None:
+    """In the spelling and at the place where it is; twice where a gateway wrote it twice."""
+    request = parse(INVITE.replace(b"X-Unknown: a,,;b", b"l : 0004"))
+    request.edit_body([Edit(0, 4, b"v=0\r\n", "line end"), Edit(4, 4, b"s=-\r\n", "session")])
+    request.edit_body([Edit(5, 10, b"", "no session")])
+    assert request.body == b"v=0\r\n"
+    assert (request.value(b"content-length"), lines_of(request)[12]) == (b"5", b"l : 5")
+    check_record(request)
+
+
+def test_edits_that_keep_the_length_keep_the_content_length() -> None:
+    """Its leading zeros are nobody's business then."""
+    request = parse(INVITE.replace(b"Content-Length:   4", b"Content-Length: 004"))
+    request.edit_body([Edit(2, 3, b"1", "version")])
+    assert bytes(request) == request.original.replace(b"v=0", b"v=1")
+
+
+def test_a_message_without_content_length_gets_none() -> None:
+    """It is legal in a datagram (section 18.3), so there is no reason to add it."""
+    request = parse(INVITE.replace(b"Content-Length:   4\r\n", b""))
+    request.edit_body([Edit(4, 4, b"s=-\n", "session")])
+    assert request.first(b"content-length") is None
+    assert bytes(request).endswith(b"\r\n\r\nv=0\ns=-\n")
+    check_record(request)
+
+
+def test_no_edits_of_the_body_are_no_edit() -> None:
+    """A description that needs no change does not make the message a changed one."""
+    request = invite()
+    request.edit_body([])
+    assert bytes(request) is request.original
+
+
+def test_a_head_without_its_empty_line_gets_one_with_the_first_edit() -> None:
+    """As received it stays as it is; a message that we wrote in must be one that can be read."""
+    message = parse(RINGING[:-2])
+    assert bytes(message) == RINGING[:-2]
+    message.insert(b"X-New: 1", "test")
+    assert bytes(message) == RINGING[:-2] + b"X-New: 1\r\n\r\n"
+    check_record(message)
+
+
+def test_a_copy_is_independent() -> None:
+    """Edits before the copy are in both, edits after it in one (forking needs that)."""
+    request = invite()
+    request.set_uri(b"sip:bob@10.0.0.20", "target")
+    request.insert(b"X-Both: 1", "test")
+    request.remove(request.all(b"via")[1], "test")
+    request.edit_body([Edit(3, 4, b"\r\n", "line end")])
+    before = bytes(request)
+    twin = request.copy()
+    assert (bytes(twin), twin.edits(), twin.method) == (before, request.edits(), "INVITE")
+    twin.set_uri(b"sip:bob@10.0.0.21", "second target")
+    twin.remove(twin.all(b"x-both")[0], "test")
+    twin.edit_body([Edit(0, 0, b"x", "test")])
+    request.replace_element(request.top_via, b"SIP/2.0/UDP host", "test")
+    assert (twin.top_via.branch, request.uri_text) == (b"z9hG4bKa", b"sip:bob@10.0.0.20")
+    check_record(twin)
+    check_record(request)
+    assert isinstance(ringing().copy(), Response)
+    assert ringing().copy().status == 180
+
+
+# Properties
+
+_NAMES = st.sampled_from([b"via", b"contact", b"route", b"x-unknown", b"supported", b"x-new", b"nowhere"])
+_LINES = st.sampled_from([b"X-New: 1", b"Supported: a, b,c", b"Via: SIP/2.0/UDP n", b"Contact: <sip:n@n>, *"])
+_TEXTS = st.sampled_from(
+    [b"", b"x", b"SIP/2.0/UDP other;branch=1", b"<sip:x@other.example:9>;q=0.1", b"a ,b"]
+)
+_NUMBERS = st.integers(0, 50)
+_OPERATIONS = st.lists(st.tuples(st.integers(0, 8), _NUMBERS, _NUMBERS, _NAMES, _LINES, _TEXTS))
+
+
+def _operate(message: Message, which: int, one: int, two: int, name: bytes, line: bytes, text: bytes) -> None:
+    """Carry out one operation, chosen by numbers, as far as the message still allows it."""
+    field = message.fields[one % len(message.fields)] if message.fields else message.insert(b"A: b", "new")
+    if which == 0:
+        message.insert(line, "insert", before=name)
+    elif which == 1:
+        message.insert(line, "insert", after=name)
+    elif which == 2:
+        message.insert(line, "insert", before=field)
+    elif which == 3:
+        message.remove(field, "remove")
+    elif which == 4:
+        message.replace_value(field, text, "replace")
+    elif which == 5:
+        start, end = sorted((one % len(field.raw), two % len(field.raw)))
+        message.edit(field, start, end, text, "edit")
+    elif which == 6:
+        start, end = sorted((one % (len(message.body) + 1), two % (len(message.body) + 1)))
+        message.edit_body([Edit(start, end, text, "body")])
+    elif which == 7 and isinstance(message, Request):
+        message.set_uri(text, "target")
+    elif which == 8:
+        elements = [e for e in message.elements(name) if e.text] if name != b"x-unknown" else []
+        if elements:
+            message.remove_element(elements[one % len(elements)], "element")
+
+
+@given(st.sampled_from([INVITE, RINGING, INVITE.replace(b"\r\n", b"\n")]), _OPERATIONS)
+def test_the_recorded_edits_make_the_message(
+    data: bytes, operations: list[tuple[int, int, int, bytes, bytes, bytes]]
+) -> None:
+    """The rewrite contract, after any sequence of operations and for the copy as well."""
+    message = parse(data)
+    for operation in operations:
+        try:
+            _operate(message, *operation)
+        except (ParseError, ValueError):
+            continue  # an earlier operation has broken what this one wants to read
+        check_record(message)
+    check_record(message.copy())
+    assert message.original == data

@@ -13,12 +13,12 @@ from collections.abc import Sequence
 from typing import Self, cast
 
 from siproxd_tw.edits import Edit, apply, compose
-from siproxd_tw.sip.grammar import ParseError, canonical_name
-from siproxd_tw.sip.headers import CSeq, Element, Field, NameAddr, Via, spelling
+from siproxd_tw.sip.grammar import ParseError, canonical_name, check_line, spelling
+from siproxd_tw.sip.headers import CSeq, Element, Field, NameAddr, Via
 
 __all__ = ["Message"]
 
-_cseq = re.compile(rb"[^:]*+:[ \t\r\n]*+([0-9]+)[ \t\r\n]++([^ \t\r\n]++)").match
+_cseq = re.compile(rb"[^:]*+:[ \t\r\n]*+([0-9]{1,20})[ \t\r\n]++([^ \t\r\n]++)").match
 _number = re.compile(rb"-?[0-9]{1,18}").fullmatch
 _digits = re.compile(rb"[0-9]+")
 
@@ -226,6 +226,7 @@ class Message:
         It goes before the first or after the last field of a name, or next to a given field; when no
         field has that name, directly after the start line; by default to the end of the head.
         """
+        check_line(line)
         name = canonical_name(line[: line.index(b":")].rstrip(b" \t"))
         field = Field(name, line + b"\r\n")
         field.reason = reason

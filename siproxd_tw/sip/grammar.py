@@ -28,10 +28,12 @@ __all__ = [
     "TOKEN",
     "ParseError",
     "canonical_name",
+    "check_line",
     "host_text",
     "is_ip_address",
     "is_token",
     "parameters",
+    "spelling",
     "unescape",
     "unquote",
 ]
@@ -49,7 +51,10 @@ class ParseError(ValueError):
     status: int | None
     """The status to answer with; None when only a drop is possible."""
     request: Any
-    """The `Request` to answer, None when there is none or not enough of it was readable."""
+    """The `Request` to give to `response_to`, None when there is none or not enough of it was readable.
+
+    It is there exactly when `status` is. Its Via can be read; any other value may be what is broken.
+    """
 
     def __init__(self, reason: str, header: str, position: int, status: int | None = 400) -> None:
         super().__init__(reason)
@@ -79,6 +84,7 @@ PORT = rb"(?:[0-5]?[0-9]{1,4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[
 _VALUE = rb'[^\x00-\x20\x7f;,"<>]++'
 _OCTET = rb"25[0-5]|2[0-4][0-9]|1[0-9][0-9]|[1-9]?[0-9]"
 
+_line_end = re.compile(rb"\r(?!\n)|\n(?![ \t])").search
 _is_token = re.compile(TOKEN).fullmatch
 _is_ipv4 = re.compile(rf"(?:(?:{_OCTET.decode()})\.){{3}}(?:{_OCTET.decode()})").fullmatch
 _is_ipv6 = re.compile(r"[0-9a-f:.]*:[0-9a-f:.]*").fullmatch
@@ -126,6 +132,15 @@ def is_ip_address(host: str) -> bool:
 def is_token(text: bytes) -> bool:
     """Return whether `text` is a ``token``."""
     return _is_token(text) is not None
+
+
+def check_line(text: bytes) -> None:
+    """Raise ValueError when `text` holds a line end that is not folding.
+
+    Written into a header line, it would make a new header field of what follows, or the body.
+    """
+    if (b"\n" in text or b"\r" in text) and _line_end(text) is not None:
+        raise ValueError("a line end in what goes into a header line")
 
 
 def unescape(text: bytes) -> bytes:
@@ -285,3 +300,9 @@ def canonical_name(name: bytes) -> bytes:
         return known
     lower = name.lower()
     return COMPACT_FORMS.get(lower, lower)
+
+
+def spelling(name: bytes) -> str:
+    """Return `name` the way it is printed for people: Call-ID, CSeq, Max-Forwards."""
+    special = {b"call-id": "Call-ID", b"cseq": "CSeq", b"www-authenticate": "WWW-Authenticate"}
+    return special.get(name) or name.decode("ascii", "backslashreplace").title()

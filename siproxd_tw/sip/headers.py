@@ -21,8 +21,10 @@ from siproxd_tw.sip.grammar import (
     SWS,
     TOKEN,
     ParseError,
+    check_line,
     host_text,
     parameters,
+    spelling,
 )
 from siproxd_tw.sip.uri import ADDR_SPEC, SIPURI, URI, OtherURI, parse_uri
 
@@ -36,7 +38,6 @@ __all__ = [
     "NameAddr",
     "Via",
     "field_error",
-    "spelling",
 ]
 
 Rule = Callable[..., re.Match[bytes] | None]
@@ -108,10 +109,14 @@ class Field:
         return list(kind.read(self)) if self.parsed is None else [kind(self, self.parsed)]
 
     def edit(self, start: int, end: int, replacement: bytes, reason: str) -> None:
-        """Replace ``raw[start:end]``; the elements that somebody holds move with their bytes."""
+        """Replace ``raw[start:end]``; the elements that somebody holds move with their bytes.
+
+        Raises ValueError when the line end would go or another one come: one field stays one field.
+        """
         raw = self.raw
-        if not 0 <= start <= end <= len(raw):
+        if not 0 <= start <= end < len(raw):
             raise ValueError(f"{start} to {end} is not in a field of {len(raw)} bytes")
+        check_line(replacement)
         if self.changes is None:
             self.changes = []
         self.changes.append(Edit(start, end, replacement, reason))
@@ -436,9 +441,3 @@ _KINDS: dict[bytes, type[Element]] = {b"via": Via} | dict.fromkeys(
     ),
     NameAddr,
 )
-
-
-def spelling(name: bytes) -> str:
-    """Return `name` the way it is printed for people: Call-ID, CSeq, Max-Forwards."""
-    special = {b"call-id": "Call-ID", b"cseq": "CSeq", b"www-authenticate": "WWW-Authenticate"}
-    return special.get(name) or name.decode("ascii", "backslashreplace").title()

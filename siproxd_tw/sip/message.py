@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import Self, cast
 
 from siproxd_tw.sip.genericmessage import Message
-from siproxd_tw.sip.grammar import REASONS, ParseError, canonical_name
+from siproxd_tw.sip.grammar import REASONS, ParseError, canonical_name, check_line
 from siproxd_tw.sip.headers import Field, NameAddr
 from siproxd_tw.sip.uri import SIPURI, OtherURI, parse_uri
 
@@ -152,9 +152,11 @@ def _tagged(field: Field, tag: bytes) -> bytes:
 
 def _assemble(start: bytes, headers: Sequence[bytes], body: bytes) -> tuple[bytes, Field, list[Field], bytes]:
     """Make the arguments of a message that is its own original."""
+    check_line(start.removesuffix(b"\r\n"))
     at = len(start)
     fields: list[Field] = []
     for line in headers:
+        check_line(line)
         fields.append(Field(canonical_name(line[: line.index(b":")].rstrip(b" \t")), line + b"\r\n", at))
         at += len(line) + 2
     if not any(field.name == b"content-length" for field in fields):

@@ -16,8 +16,16 @@ from collections.abc import Callable
 from enum import Enum
 from typing import NamedTuple, NoReturn
 
-from siproxd_tw.sip.grammar import HEADER_NAMES, METHODS, TOKEN, ParseError, canonical_name, is_token
-from siproxd_tw.sip.headers import USUAL_ADDRESS, USUAL_VIA, Field, field_error, spelling
+from siproxd_tw.sip.grammar import (
+    HEADER_NAMES,
+    METHODS,
+    TOKEN,
+    ParseError,
+    canonical_name,
+    is_token,
+    spelling,
+)
+from siproxd_tw.sip.headers import USUAL_ADDRESS, USUAL_VIA, Field, field_error
 from siproxd_tw.sip.message import Request, Response
 from siproxd_tw.sip.uri import SIPURI, URI, parse_uri
 

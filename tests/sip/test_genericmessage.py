@@ -209,6 +209,19 @@ def test_what_was_inserted_is_found_first() -> None:
     assert request.edits() == []
 
 
+def test_a_line_to_insert_is_one_line() -> None:
+    """Text from elsewhere cannot smuggle in a header field (nor in a request line)."""
+    request = invite()
+    for line in (b"X-New: 1\r\nX-Newer: 2", b"X-New: 1\r\n", b"X-New: \r1", b"no colon"):
+        with pytest.raises(ValueError, match=r"line end|subsection not found"):
+            request.insert(line, "test")
+    with pytest.raises(ValueError, match="line end"):
+        request.set_uri(b"sip:x SIP/2.0\r\nX-New: 1", "test")
+    assert bytes(request) == INVITE
+    request.insert(b"X-New: 1,\r\n 2", "folded")
+    assert request.value(b"x-new") == b"1, 2"
+
+
 def test_an_empty_value_gets_its_value_after_the_colon() -> None:
     """There is no value to replace, but a place for one."""
     request = parse(INVITE.replace(b"a,,;b", b""))

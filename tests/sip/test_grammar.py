@@ -145,3 +145,18 @@ def test_an_error_says_where_and_what() -> None:
     error = ParseError("expected a host", "Via", 42)
     assert str(error) == "Via at 42: expected a host"
     assert (error.status, error.request) == (400, None)
+
+
+def test_names_are_printed_as_people_know_them() -> None:
+    """For error texts."""
+    assert [grammar.spelling(name) for name in (b"call-id", b"cseq", b"via", b"record-route")] == [
+        *("Call-ID", "CSeq", "Via", "Record-Route"),
+    ]
+
+
+@pytest.mark.parametrize("text", [b"x\r\ny", b"\n", b"x\r", b"\rx", b"x\r\n", b"\r\n\r\n x"])
+def test_a_line_end_is_told_from_folding(text: bytes) -> None:
+    """What would start a new header field is refused, a folded value is not."""
+    with pytest.raises(ValueError, match="line end"):
+        grammar.check_line(text)
+    grammar.check_line(b"x\r\n y\n\tz")

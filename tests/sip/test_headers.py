@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from siproxd_tw.edits import Edit, apply
 from siproxd_tw.sip.grammar import ParseError, canonical_name
-from siproxd_tw.sip.headers import USUAL_ADDRESS, USUAL_VIA, Element, Field, NameAddr, Via, spelling
+from siproxd_tw.sip.headers import USUAL_ADDRESS, USUAL_VIA, Element, Field, NameAddr, Via
 from siproxd_tw.sip.uri import OtherURI, parse_uri
 
 
@@ -76,6 +76,18 @@ def test_an_edit_outside_of_the_line_is_refused() -> None:
         field(b"Subject: x").edit(5, 90, b"", "")
 
 
+@pytest.mark.parametrize("text", [b"x\r\nVia: y", b"\n", b"x\r", b"x\r\n", b"\r\n\r\n v=0"])
+def test_an_edit_cannot_make_a_second_header_field(text: bytes) -> None:
+    """Nor a body: whatever a message is rewritten with, its fields stay those that are known."""
+    line = field(b"Subject: lunch")
+    with pytest.raises(ValueError, match="line end"):
+        line.edit(9, 14, text, "")
+    with pytest.raises(ValueError, match="not in a field"):
+        line.edit(9, len(line.raw), b"", "")
+    line.edit(9, 14, b"late\r\n lunch", "folding is none")
+    assert line.value == b"late lunch"
+
+
 def test_a_copy_goes_its_own_way() -> None:
     """What happens to the copy is not seen in the field, and the other way round."""
     line = field(b"Subject: lunch")
@@ -85,13 +97,6 @@ def test_a_copy_goes_its_own_way() -> None:
     line.edit(0, 7, b"s", "short")
     assert (line.raw, twin.raw) == (b"s: dinner\r\n", b"Subject: tea\r\n")
     assert apply(b"Subject: lunch\r\n", twin.edits) == twin.raw
-
-
-def test_names_are_printed_as_people_know_them() -> None:
-    """For error texts."""
-    assert [spelling(name) for name in (b"call-id", b"cseq", b"via", b"record-route")] == [
-        *("Call-ID", "CSeq", "Via", "Record-Route"),
-    ]
 
 
 # Via

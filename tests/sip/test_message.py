@@ -130,6 +130,14 @@ def test_a_route_in_several_lines_is_copied_completely() -> None:
     assert len(cancel_for(request).routes()) == 3
 
 
+def test_a_response_is_made_of_whole_lines() -> None:
+    """Neither a phrase nor a header can bring another header field with it."""
+    with pytest.raises(ValueError, match="line end"):
+        response_to(invite(), 500, b"Oops\r\nX-New: 1")
+    with pytest.raises(ValueError, match="line end"):
+        response_to(invite(), 500, headers=[b"Warning: 399 x\r\nX-New: 1"])
+
+
 def test_standard_phrases() -> None:
     """Registered status codes have a text; none holds a line end."""
     assert REASONS[486] == b"Busy Here"

@@ -74,6 +74,7 @@ class Siproxd(MultiService):
         )
         self.signalling = SignallingLayer(reactor, addresses, secret)
         self._dialogs = Dialogs()
+        self._authentication = Authentication(config.auth, secret)
         self.core = self._build_core(self.relay, resolver, secret)
         self.signalling.serve(self.core)
         self._file = RegistrationFile(config.registrar.file, in_thread) if config.registrar.file else None
@@ -91,7 +92,7 @@ class Siproxd(MultiService):
             signalling=self.signalling,
             resolver=resolver,
             access=Access(config.access),
-            authentication=Authentication(config.auth, secret),
+            authentication=self._authentication,
             routing=routing,
             registrar=Registrar(
                 config.registrar, self.location, addresses, masquerade, self._registrations_changed
@@ -110,6 +111,7 @@ class Siproxd(MultiService):
         Raises CannotListen, whose text is for the administrator, when the SIP port cannot be had.
         """
         super().startService()  # type: ignore[no-untyped-call]
+        self._authentication.refresh(self._reactor.seconds())
         self._load()
         self._bind()
         self._addresses.watch(self._rebind)

@@ -19,7 +19,6 @@ from typing import Any
 from twisted.application.service import IService, MultiService
 from twisted.logger import Logger
 from twisted.python.usage import Options as UsageOptions
-from twisted.python.usage import UsageError
 
 from siproxd_tw.config.reader import Problem, Reading, candidates, load
 from siproxd_tw.config.settings import Config
@@ -65,9 +64,9 @@ class Options(UsageOptions):
             self.reading = load(path)
         if self["check"]:
             raise SystemExit(self._check())
-        unreadable = [problem for problem in self.reading.errors if not problem.line]
-        if unreadable:
-            raise UsageError(str(unreadable[0]))
+        for problem in self.reading.errors:
+            if not problem.line:  # the file as a whole
+                raise SystemExit(str(problem))
 
     def _found(self) -> str | None:
         """Return the first configuration file in the places where siproxd looks."""

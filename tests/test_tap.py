@@ -15,7 +15,6 @@ from pathlib import Path
 
 import pytest
 from twisted.application.service import IService
-from twisted.python.usage import UsageError
 from zope.interface.verify import verifyObject
 
 from siproxd_tw.tap import Options, makeService
@@ -97,7 +96,7 @@ def test_check_of_a_bad_file(tmp_path: Path, capsys: pytest.CaptureFixture[str])
 
 def test_a_file_that_is_not_there(tmp_path: Path) -> None:
     """One sentence that names the file."""
-    with pytest.raises(UsageError, match=r"nothing\.conf"):
+    with pytest.raises(SystemExit, match=r"nothing\.conf: the configuration file cannot be read"):
         options("--config", str(tmp_path / "nothing.conf"))
 
 

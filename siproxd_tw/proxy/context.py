@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from siproxd_tw.edits import Edit
 from siproxd_tw.interfaces import Exchange, Flow, Side
 from siproxd_tw.proxy.registrar import Registration
 from siproxd_tw.sip.message import Request, Response
@@ -31,6 +32,9 @@ class ResponseContext:
     offer: Exchange | None = None
     """The offer that is open in this transaction, whoever made it."""
     offered_by_request: bool = False
+    carried: dict[tuple[bytes, bytes], list[Edit]] = field(default_factory=dict)
+    """The edits of each description that was sent back, by To tag and description: a copy gets the same,
+    also when the call is over by then."""
     registration: Registration | None = None
 
     @property

@@ -201,6 +201,9 @@ class ProxyCore:
             await self._forward(context)
         except Refused as refusal:
             await self._refuse(context, refusal)
+        except Exception:
+            self._broke(Failure())
+            await self._refuse(context, Refused(500, "internal error"))
 
     async def _forward(self, context: ResponseContext) -> None:
         copy = context.request.copy()
@@ -282,7 +285,7 @@ class ProxyCore:
         if context.registration is not None:
             self._registrar.settled(context.registration)
         status = refusal.status or 403
-        await self._negotiation.ended(context, status)
+        await self._finish(context, status, self._clock.seconds())
         self._answer(context, status, refusal.phrase, refusal.headers)
 
     def _answer(
@@ -333,6 +336,7 @@ class ProxyCore:
     async def _return(self, context: ResponseContext, response: Response, source: Flow) -> None:
         """Process a response (16.7) and send it back."""
         if not context.best(response):
+            self._counters["late responses"] += 1
             return
         now = self._clock.seconds()
         response.remove_element(response.top_via, "our Via (16.7 step 3)")
@@ -341,14 +345,16 @@ class ProxyCore:
         self._dress.response(response, context, source, now)
         await self._negotiation.response_forwarded(response, context)
         if response.status >= 200:
-            await self._finish(context, response.status, now)
+            await self._finish(context, response.status, now, response.to_tag)
         self._signalling.respond(context.server, response)
 
-    async def _finish(self, context: ResponseContext, status: int, now: float) -> None:
+    async def _finish(self, context: ResponseContext, status: int, now: float, tag: bytes = b"") -> None:
+        """Undo what a request has begun and what its final `status`, from the party with `tag`, has ended."""
         await self._negotiation.ended(context, status)
-        if context.method == "BYE":
-            request = context.request
-            self._dialogs.ended(request.call_id, (request.from_tag, request.to_tag), now)
+        request = context.request
+        over = status not in (401, 407) if context.method == "BYE" else status >= 300 and not request.to_tag
+        if over:
+            self._dialogs.ended(request.call_id, (request.from_tag, request.to_tag or tag), now)
 
     def _failed(self, event: TransactionFailed) -> None:
         context = event.transaction.user

@@ -12,6 +12,7 @@ from dataclasses import replace
 
 from twisted.logger import Logger
 
+from siproxd_tw.edits import Edit
 from siproxd_tw.interfaces import Exchange, IMediaRelay, MediaUnavailable, Refused, Side
 from siproxd_tw.proxy.context import ResponseContext
 from siproxd_tw.sip.message import Message, Request, Response
@@ -77,29 +78,36 @@ class OfferAnswer:
         """Carry the description of `response`, about to be sent back."""
         if response.status >= 300 or not _has_description(response):
             return
+        description = (response.to_tag, response.body)
+        edits = await self._edits_of_response(response, context) or context.carried.get(description, [])
+        context.carried[description] = edits
+        response.edit_body(edits)
+
+    async def _edits_of_response(self, response: Response, context: ResponseContext) -> list[Edit]:
         offer = context.offer
         if offer is not None and context.offered_by_request:
             exchange = replace(offer, receiver=response.to_tag).reply
-            response.edit_body(await self._relay.answer(exchange, response.body))
-            return
+            return await self._relay.answer(exchange, response.body)
         if context.method == "INVITE":  # no other response offers (RFC 6337); one to OPTIONS only informs
-            await self._offered_in_response(response, context)
+            return await self._offered_in_response(response, context)
+        return []
 
-    async def _offered_in_response(self, response: Response, context: ResponseContext) -> None:
+    async def _offered_in_response(self, response: Response, context: ResponseContext) -> list[Edit]:
         call_id, caller, callee = response.call_id, response.from_tag, response.to_tag
         exchange = Exchange(call_id, callee, caller, context.side, context.flow.side, context.branch)
         try:
-            response.edit_body(await self._relay.offer(exchange, response.body))
+            edits = await self._relay.offer(exchange, response.body)
         except MediaUnavailable as why:
             # The 2xx is on its way to the caller already and cannot be refused any more.
             self._log.warn(
                 "no media for call {call_id}: {why}", call_id=call_id.decode("utf-8", "replace"), why=why
             )
-            return
+            return []
         context.offer = exchange
         if len(self._waiting) >= MOST_WAITING:
             del self._waiting[next(iter(self._waiting))]
         self._waiting[call_id, caller, callee, response.cseq.number] = exchange
+        return edits
 
     async def ended(self, context: ResponseContext, status: int) -> None:
         """Note the final outcome of a request: a failed offer is withdrawn, a BYE ends the media."""

@@ -35,7 +35,12 @@ class RegistrationFile:
         try:
             return self._path.read_bytes()
         except FileNotFoundError:
-            self._log.info("no registrations yet: {path} does not exist", path=self._path)
+            if self._path.parent.is_dir():
+                self._log.info("no registrations yet: {path} does not exist", path=self._path)
+            else:
+                self._log.warn(
+                    "registrations cannot be saved: there is no folder {folder}", folder=self._path.parent
+                )
         except OSError as error:
             self._log.warn("cannot read the registrations: {error}", error=error)
         return b""

@@ -144,17 +144,16 @@ class Routing:
             return of[-1]
         if flow.side is Side.INSIDE and not here:
             return None
-        found = location.with_user(unescape(uri.user or b""), now) if uri.user else []
-        if (
-            not found
-            and flow.side is Side.OUTSIDE
-            and isinstance(request.to.uri, SIPURI)
-            and not request.to_tag
-        ):
-            found = location.of(request.to.uri, now) or location.with_user(
-                unescape(request.to.uri.user or b""), now
-            )
+        found = self._known_as(uri, now)
+        to = request.to.uri
+        if not found and flow.side is Side.OUTSIDE and isinstance(to, SIPURI) and not request.to_tag:
+            found = location.of(to, now) or self._known_as(to, now)
         return found[-1] if found else None
+
+    def _known_as(self, uri: SIPURI, now: float) -> list[Binding]:
+        """The phones that the user of `uri` stands for outside; with a token behind it it is another's."""
+        user = unescape(uri.user or b"")
+        return [b for b in self._location.with_user(user, now) if user and b.masked_user == user]
 
     def _is_here(self, request: Request) -> bool:
         """Whether the Request-URI names us: one of our addresses, or a domain that we are registrar of."""

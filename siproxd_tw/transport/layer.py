@@ -138,7 +138,8 @@ class SignallingLayer:
         self._answer_statelessly(request, reply, Refused(error.status, str(error), phrase=phrase))
 
     def _refuse(self, request: Request, reply: Flow, refusal: Refused) -> None:
-        self._count_drop(refusal.why, reply)
+        if refusal.status is None or refusal.status >= 300:
+            self._count_drop(refusal.why, reply)
         if refusal.status is not None and request.method != "ACK":
             self._answer_statelessly(request, reply, refusal)
 

@@ -46,7 +46,7 @@ class Exchange:
         self.dialogs = Dialogs()
         self.routing = Routing(config or RoutingConfig(), self.addresses, self.location, self.dialogs, port)
         self.bind("sip:alice@10.0.0.10:5062;line=x", "sip:alice@sip.provider.test", "sip:alice@203.0.113.1")
-        self.bind("sip:bob@10.0.0.11", "sip:bob@sip.provider.test", "sip:bob~2@203.0.113.1")
+        self.bind("sip:bob@10.0.0.11", "sip:bob@sip.provider.test", "sip:bob@203.0.113.1")
 
     def bind(
         self, contact: str, aor: str, masked: str, *, local: bool = False, source: Address | None = None
@@ -125,7 +125,7 @@ def test_a_strict_router_upstream_is_undone() -> None:
     [
         ("sip:alice@203.0.113.1", "sip:x@y.test", A_PHONE),
         ("sip:%61lice@203.0.113.1:5060;x=1", "sip:x@y.test", A_PHONE),
-        ("sip:bob~2@203.0.113.1", "sip:alice@sip.provider.test", BOBS),
+        ("sip:bob@203.0.113.1", "sip:alice@sip.provider.test", BOBS),
         ("sip:alice@sip.provider.test", "sip:x@y.test", A_PHONE),
         ("sip:bob@elsewhere.test", "sip:alice@sip.provider.test", BOBS),
         ("sip:bob@203.0.113.1", "sip:alice@sip.provider.test", BOBS),
@@ -148,7 +148,7 @@ def test_from_outside(exchange: Exchange, target: str, to: str, goes: str) -> No
 def test_from_and_to_decide_nothing_about_the_direction(exchange: Exchange) -> None:
     """N34: the provider names another node of its own in To, and our own number in From."""
     headers = ("To: <sip:4711@192.0.2.99>", "From: <sip:alice@sip.provider.test>;tag=f")
-    assert exchange.target(W, "sip:bob~2@203.0.113.1", *headers) == BOBS
+    assert exchange.target(W, "sip:bob@203.0.113.1", *headers) == BOBS
     assert exchange.target(W, "sip:4711@192.0.2.99", *headers) == "404 no such phone"
 
 
@@ -169,8 +169,8 @@ def test_a_route_of_somebody_else_does_not_keep_a_call_from_its_phone(exchange: 
 def test_the_address_has_changed(exchange: Exchange) -> None:
     """Masks with the old address still lead to the phone, those with the new one do already."""
     exchange.addresses.set(Side.OUTSIDE, "203.0.113.99")
-    assert exchange.target(W, "sip:bob~2@203.0.113.1") == BOBS
-    assert exchange.target(W, "sip:bob~2@203.0.113.99") == BOBS
+    assert exchange.target(W, "sip:bob@203.0.113.1") == BOBS
+    assert exchange.target(W, "sip:bob@203.0.113.99") == BOBS
 
 
 def test_another_port_is_not_us() -> None:
@@ -239,7 +239,7 @@ def test_a_dialog_between_phones_by_way_of_our_address(exchange: Exchange) -> No
     ("target", "goes"),
     [
         ("sip:bob@10.0.0.1", BOBS),
-        ("sip:bob~2@203.0.113.1", BOBS),
+        ("sip:bob@203.0.113.1", BOBS),
         ("sip:bob@203.0.113.1", BOBS),
         ("sip:bob@sip.provider.test", "outside sip.provider.test"),
         ("sip:bob@sip.third.test:5080", "outside sip.third.test:5080"),
@@ -336,3 +336,16 @@ def test_one_armed() -> None:
     assert exchange.target(P, "sip:x@10.0.0.5") == "inside 10.0.0.5"
     assert exchange.target(P, "sip:bob@198.51.100.7") == BOBS
     assert exchange.target(W, "sip:x@192.0.2.1") == "404 no such phone"
+
+
+def test_two_phones_with_the_same_user() -> None:
+    """The token behind the user tells them apart; when the first is gone its URI is not the other's."""
+    exchange = Exchange()
+    exchange.bind("sip:bob@10.0.0.12", "sip:bob@sip.other.test", "sip:bob~2@203.0.113.1")
+    other = "inside 10.0.0.12 as sip:bob@10.0.0.12"
+    assert exchange.target(W, "sip:bob~2@203.0.113.1") == other
+    assert exchange.target(W, "sip:bob@203.0.113.1") == BOBS
+    assert exchange.target(W, "sip:bob@sip.other.test") == other
+    [first] = exchange.location.of(uri("sip:bob@sip.provider.test"), NOW)
+    exchange.location.remove(first)
+    assert exchange.target(W, "sip:bob@203.0.113.1") == "404 no such phone"

@@ -10,7 +10,7 @@ from zope.interface import implementer
 
 from siproxd_tw.interfaces import Address, Flow, ISignalling, ITransport, Side
 from siproxd_tw.sip.message import Message, Request, Response
-from siproxd_tw.sip.transaction import Timers
+from siproxd_tw.sip.transaction import State, Timers
 from siproxd_tw.sip.transactionlayer import ClientTransaction, ServerTransaction, input_for
 
 __all__ = ["MemorySignalling", "MemoryTransport"]
@@ -67,6 +67,7 @@ class MemorySignalling:
     def respond(self, transaction: ServerTransaction, response: Response) -> None:
         """See ISignalling; the transaction changes its state as it would."""
         transaction.advance(input_for(response.status), self._clock.seconds())
+        transaction.last = bytes(response)
         self._note(str(response.status), response, transaction.reply)
 
     def cancel(self, transaction: ClientTransaction) -> None:
@@ -77,6 +78,7 @@ class MemorySignalling:
     def forget(self, transaction: ServerTransaction) -> None:
         """See ISignalling."""
         self.journal.append(f"forget {transaction.request.method}")
+        transaction.state = State.TERMINATED
         self.forgotten.append(transaction)
 
     def send(self, request: Request, flow: Flow) -> None:

@@ -62,6 +62,7 @@ class SignallingLayer:
         self._counters: Counter[str] = Counter()
         self._timer: IDelayedCall | None = None
         self._pumping = False
+        self._stopped = False
 
     # assembly
 
@@ -75,9 +76,11 @@ class SignallingLayer:
             self._transports.pop(side, None)
         else:
             self._transports[side] = transport
+            self._stopped = False
 
     def stop(self) -> None:
-        """Forget the timer; nothing is sent any more."""
+        """Forget the timer, until there is a socket again; nothing is sent any more."""
+        self._stopped = True
         self._transports.clear()
         if self._timer is not None and self._timer.active():
             self._timer.cancel()
@@ -232,7 +235,7 @@ class SignallingLayer:
             if timer.getTime() <= at:
                 return  # early is harmless, and most deadlines move later
             timer.cancel()
-        if at is not None:
+        if at is not None and not self._stopped:
             self._timer = self._clock.callLater(max(0.0, at - self._clock.seconds()), self._timer_fired)
 
     def _timer_fired(self) -> None:

@@ -21,6 +21,7 @@ __all__ = ["Message"]
 _cseq = re.compile(rb"[^:]*+:[ \t\r\n]*+([0-9]{1,20})[ \t\r\n]++([^ \t\r\n]++)").match
 _number = re.compile(rb"-?[0-9]{1,18}").fullmatch
 _digits = re.compile(rb"[0-9]+")
+_needs_brackets = re.compile(rb"[,;?]").search
 
 
 class Message:
@@ -195,9 +196,9 @@ class Message:
 
     def replace_uri(self, address: NameAddr, new: bytes, reason: str) -> None:
         """Replace the URI of `address`, in brackets where the new one needs them (section 20)."""
-        if not address.bracketed and re.search(rb"[,;?]", new):
+        if not address.bracketed and _needs_brackets(new):
             new = b"<" + new + b">"
-        self.edit(address.field, address.uri_start, address.uri_end, new, reason)
+        self.edit(address.field, *address.uri_span, new, reason)
 
     def remove_element(self, element: Element, reason: str) -> None:
         """Remove one value of a header field and its comma, with the field if it was the only value."""
@@ -276,7 +277,7 @@ class Message:
         self._body_edits = list(edits) if self._body_edits is None else compose(self._body_edits, edits)
         self._changed = True
         for field in self.all(b"content-length"):
-            digits = _digits.search(field.raw, field.value_at)
+            digits = _digits.search(field.raw, field.raw.index(b":"))
             if digits is not None and int(digits[0]) != len(self.body):
                 number = b"%d" % len(self.body)
                 self.edit(field, digits.start(), digits.end(), number, "the body has another length")

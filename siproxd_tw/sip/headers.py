@@ -387,19 +387,26 @@ class NameAddr(Element):
         return self._matched()["uri"] is not None
 
     @property
+    def uri_span(self) -> tuple[int, int]:
+        """Where in ``field.raw`` the URI stands, without the brackets."""
+        match = self._matched()
+        return match.span("bare" if match["uri"] is None else "uri")
+
+    @property
     def uri_start(self) -> int:
-        """Where in ``field.raw`` the URI starts, behind the bracket."""
-        return self._matched().start("uri" if self.bracketed else "bare")
+        """Where in ``field.raw`` the URI starts."""
+        return self.uri_span[0]
 
     @property
     def uri_end(self) -> int:
-        """Where in ``field.raw`` the URI ends, before the bracket."""
-        return self._matched().end("uri" if self.bracketed else "bare")
+        """Where in ``field.raw`` the URI ends."""
+        return self.uri_span[1]
 
     @property
     def uri_text(self) -> bytes:
         """The URI as written."""
-        return self._matched()["uri"] or self._matched()["bare"]
+        match = self._matched()
+        return match["uri"] or match["bare"]
 
     @property
     def uri(self) -> SIPURI | OtherURI:

@@ -22,17 +22,17 @@ class Request(Message):
 
     __slots__ = ("method", "uri_text")
 
+    method: str
+    """The method; methods are compared with case."""
+    uri_text: bytes
+    """The Request-URI as written."""
+
     @classmethod
     def build(cls, method: str, uri: bytes, headers: Sequence[bytes], body: bytes = b"") -> Self:
         """Make a request of header lines without line ends; Content-Length is added when it is absent."""
         request = cls(*_assemble(b"%b %b SIP/2.0\r\n" % (method.encode(), uri), headers, body))
         request.method, request.uri_text = method, uri
         return request
-
-    method: str
-    """The method; methods are compared with case."""
-    uri_text: bytes
-    """The Request-URI as written."""
 
     @property
     def uri(self) -> SIPURI | OtherURI:
@@ -60,15 +60,15 @@ class Response(Message):
 
     __slots__ = ("status",)
 
+    status: int
+    """The status code, 100 to 699."""
+
     @classmethod
     def build(cls, status: int, phrase: bytes, headers: Sequence[bytes], body: bytes = b"") -> Self:
         """Make a response of header lines without line ends; Content-Length is added when it is absent."""
         response = cls(*_assemble(b"SIP/2.0 %d %b\r\n" % (status, phrase), headers, body))
         response.status = status
         return response
-
-    status: int
-    """The status code, 100 to 699."""
 
     @property
     def reason(self) -> bytes:

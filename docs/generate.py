@@ -18,6 +18,7 @@ from siproxd_tw.sip.transaction import (
     INVITE_SERVER,
     NON_INVITE_CLIENT,
     NON_INVITE_SERVER,
+    Input,
     Machine,
     State,
 )
@@ -133,10 +134,18 @@ TRANSACTIONS = """\
 
 <!-- Written by docs/generate.py from the tables in siproxd_tw/sip/transaction.py. -->
 
-The four machines of RFC 3261 section 17 as RFC 6026 corrects them, with timer C of section 16.8. An
-arrow says what happens and, behind the slash, what is done about it. What has no arrow in a state is
-ignored there.
+The four machines of RFC 3261 section 17 as RFC 6026 corrects them, with timer C of section 16.8. Each line
+at an arrow says what happens and, behind the slash, what is done about it. What has no arrow in a
+state is ignored there.
 """
+
+#: The letters of the RFCs: for retransmission, for giving up, and for each state that lingers.
+LETTERS: dict[str, tuple[str, str, dict[State, str]]] = {
+    INVITE_CLIENT.name: ("A", "B", {State.COMPLETED: "D", State.ACCEPTED: "M"}),
+    INVITE_SERVER.name: ("G", "H", {State.ACCEPTED: "L", State.CONFIRMED: "I"}),
+    NON_INVITE_CLIENT.name: ("E", "F", {State.COMPLETED: "K"}),
+    NON_INVITE_SERVER.name: ("", "", {State.COMPLETED: "J"}),
+}
 
 
 def transactions() -> str:
@@ -145,12 +154,24 @@ def transactions() -> str:
 
 
 def _diagram(machine: Machine) -> str:
-    lines = [f"    [*] --> {machine.start.value}"]
+    labels: dict[tuple[str, str], list[str]] = {}
     for (state, happened), (following, actions) in machine.transitions.items():
         target = "[*]" if following is State.TERMINATED else following.value
         done = ", ".join(action.value for action in actions)
-        lines.append(f"    {state.value} --> {target}: {happened.value}{' / ' + done if done else ''}")
+        label = _named(machine, state, happened) + (f" / {done}" if done else "")
+        labels.setdefault((state.value, target), []).append(label)
+    lines = [f"    [*] --> {machine.start.value}"]
+    lines += [
+        f"    {state} --> {target}: {'<br/>'.join(several)}" for (state, target), several in labels.items()
+    ]
     return "\n".join(("", f"## {machine.name}", "", "```mermaid", "stateDiagram-v2", *lines, "```", ""))
+
+
+def _named(machine: Machine, state: State, happened: Input) -> str:
+    """Name what happens, timers by their letter."""
+    again, over, linger = LETTERS[machine.name]
+    letters = {Input.RETRANSMIT: again, Input.TIMEOUT: over, Input.LINGER_OVER: linger.get(state, "")}
+    return f"timer {letters[happened]}" if happened in letters else happened.value
 
 
 PAGES: dict[str, Callable[[], str]] = {"configuration.md": configuration, "transactions.md": transactions}

@@ -79,6 +79,7 @@ class Siproxd(MultiService):
         self.signalling.serve(self.core)
         self._file = RegistrationFile(config.registrar.file, in_thread) if config.registrar.file else None
         self._transports: dict[str, UDPTransport] = {}
+        self._trouble = ""
         self._saving: IDelayedCall | None = None
         self._ticking = LoopingCall(self._tick)
         self._ticking.clock = reactor
@@ -136,19 +137,25 @@ class Siproxd(MultiService):
         return {side: self._addresses.listening(side) for side in (Side.OUTSIDE, Side.INSIDE)}
 
     def _bind(self) -> None:
-        """Have one socket per own address; on a one-armed gateway one serves both sides."""
+        """Have one socket per own address; on a one-armed gateway one serves both sides.
+
+        Raises CannotListen when all that can be bound is bound.
+        """
         wanted = self._wanted()
         for gone in [host for host in self._transports if host not in wanted.values()]:
             self._log.info("address {host} is gone", host=gone)
             self._transports.pop(gone).stop()
+        refused: CannotListen | None = None
         for side, host in wanted.items():
-            if host is None:
-                self.signalling.attach(side, None)
-                continue
-            transport = self._transports.get(host)
-            if transport is None or not transport.listening:
-                transport = self._listen(host, side)
+            transport = self._transports.get(host or "")
+            if host is not None and (transport is None or not transport.listening):
+                try:
+                    transport = self._listen(host, side)
+                except CannotListen as why:
+                    transport, refused = None, why
             self.signalling.attach(side, transport)
+        if refused is not None:
+            raise refused
 
     def _listen(self, host: str, side: Side) -> UDPTransport:
         port = self._config.sip.port
@@ -165,7 +172,11 @@ class Siproxd(MultiService):
         try:
             self._bind()
         except CannotListen as why:
-            self._log.error("{why}", why=why)
+            if str(why) != self._trouble:
+                self._log.error("{why}", why=why)
+            self._trouble = str(why)
+        else:
+            self._trouble = ""
 
     # registrations
 
@@ -175,12 +186,16 @@ class Siproxd(MultiService):
         bindings, problems = loads(self._file.load())
         for problem in problems:
             self._log.warn("registration file: {problem}", problem=problem)
+        for known in self.location:  # from before, in a service that was stopped
+            self.location.remove(known)
         for binding in bindings:
             self.location.add(binding)
         self.location.expire(self._reactor.seconds())
 
     def _registrations_changed(self) -> None:
-        if self._file is not None and (self._saving is None or not self._saving.active()):
+        if not self.running or self._file is None:
+            return
+        if self._saving is None or not self._saving.active():
             self._saving = self._reactor.callLater(SAVE_DELAY, self._save)
 
     def _save(self) -> Deferred[Any] | None:

@@ -161,16 +161,25 @@ class _Assembly(MultiService):
         return super().stopService()  # type: ignore[no-untyped-call]
 
     def _take_signals(self) -> None:
-        """Log the status on SIGUSR1, end with exit status 0 on SIGTERM and SIGINT.
+        """Take the signals that siproxd takes, in its way.
 
-        Those two are siproxd's; Twisted's own handlers end the process by the signal.
+        SIGTERM and SIGINT end it with exit status 0 (Twisted's own handlers: by the signal),
+        SIGUSR1 logs the status, and SIGHUP does not end it: init scripts send it as "reload".
         """
-        actions = {signal.SIGUSR1: self._log_status, signal.SIGTERM: self._end, signal.SIGINT: self._end}
+        actions = {
+            signal.SIGTERM: self._end,
+            signal.SIGINT: self._end,
+            signal.SIGUSR1: self._log_status,
+            signal.SIGHUP: self._asked_to_reload,
+        }
         for number, action in actions.items():
             signal.signal(number, partial(self._signalled, action))
 
     def _signalled(self, action: Callable[[], None], _number: int, _frame: object) -> None:
         self._reactor.callFromThread(action)
+
+    def _asked_to_reload(self) -> None:
+        _log.warn("SIGHUP: the configuration is not read again, that comes later; restart to change it")
 
     def _end(self) -> None:
         if self._reactor.running:

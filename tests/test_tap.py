@@ -124,7 +124,7 @@ def test_the_service(good: Path) -> None:
 
 
 def test_a_run_from_start_to_end(good: Path, free_port: int) -> None:
-    """It says what to type into a phone, answers SIP, tells its status on SIGUSR1, and ends with 0."""
+    """It says what to type into a phone, answers SIP, takes its signals, and ends with 0."""
     with running(good) as process, socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as phone:
         told = "".join(until(process, "outside the phones are at"))
         assert f"bound to port {free_port}" in told
@@ -147,6 +147,8 @@ def test_a_run_from_start_to_end(good: Path, free_port: int) -> None:
         os.kill(process.pid, signal.SIGUSR1)
         status = json.loads(until(process, "status {")[-1].partition("status ")[2])
         assert status["signalling"]["received"] == 1
+        os.kill(process.pid, signal.SIGHUP)
+        until(process, "SIGHUP")
         process.terminate()
         assert "Traceback" not in "".join(until(process, "Server Shut Down"))
         assert process.wait(20) == 0

@@ -286,6 +286,7 @@ def test_registrations_are_saved_at_the_end(file: Path) -> None:
     host.send(register("carol@foo.test", "<sip:carol@10.0.0.10>"))
     host.stop()
     assert [b.user for b in loads(file.read_bytes())[0]] == [b"carol"]
+    assert host.reactor.getDelayedCalls() == []
 
 
 def test_without_a_file(host: Host) -> None:

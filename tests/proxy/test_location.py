@@ -156,6 +156,7 @@ def test_behind_a_router_of_its_own() -> None:
     location = located(alice)
     assert location.behind(alice.contact, None, Address("10.0.0.20", 1024)) is alice
     assert location.behind(uri("sip:alice@192.168.7.8"), None, Address("10.0.0.20", 1024)) is None
+    assert location.behind(uri("sip:alice@10.0.0.20"), None, Address("10.0.0.20", 1025)) is None
 
 
 def test_destination() -> None:

@@ -136,6 +136,15 @@ def test_a_redirection_to_somebody_else_stays() -> None:
     assert gate.original is None
 
 
+def test_a_redirection_to_the_phone_itself() -> None:
+    """Hidden, even if its network is not among those that are known to be inside."""
+    gate = Gate()
+    moved = response("302 Moved", "Contact: <sip:other@192.168.9.9:5080>, <sip:third@192.168.9.10>")
+    flow = Flow(None, Address("192.168.9.9", 5062), Side.INSIDE)
+    gate.masquerade.hide(moved, flow)
+    assert values(moved, "Contact") == ["<sip:other@203.0.113.1:5060>, <sip:third@192.168.9.10>"]
+
+
 def test_a_contact_that_is_ours_already_stays() -> None:
     """A phone that learnt the outside address, and a call that passes us twice."""
     gate = Gate()

@@ -174,6 +174,15 @@ def test_prack_with_a_rack_that_says_nothing(talk: Talk, rack: str) -> None:
     assert talk.relay.journal[-1] == "offer a1 > b1, inside > outside"
 
 
+def test_the_second_prack_offers(talk: Talk) -> None:
+    """The first one has answered the 183; what the next one brings is an offer of its own."""
+    talk.response(talk.request("INVITE"), "183 Session Progress", body=THERE)
+    for number in (1, 2):
+        headers = (f"CSeq: {number + 1} PRACK", f"RAck: {number} 1 INVITE", "To: <sip:b@h>;tag=b1")
+        talk.request("PRACK", *headers, body=HERE)
+    assert talk.relay.journal[1:] == ["answer a1 > b1, inside > outside", "offer a1 > b1, inside > outside"]
+
+
 def test_update(talk: Talk) -> None:
     """UPDATE offers and its 200 answers (RFC 3311); without description there is nothing to do."""
     context = talk.request("UPDATE", "To: <sip:b@h>;tag=b1", body=HERE)

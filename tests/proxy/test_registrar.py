@@ -359,10 +359,10 @@ def test_two_registers_at_the_same_moment(office: Office, user: str) -> None:
 def test_a_register_that_came_to_nothing_blocks_no_mask(office: Office) -> None:
     """Refused, or never answered: the next phone gets the plain user."""
     office.register("<sip:a@10.0.0.10>").answered("403 Forbidden")
-    silent = office.register("<sip:a@10.0.0.10>")
-    office.registrar.settled(silent.registration)
-    sent = office.register("<sip:a@10.0.0.11>", aor="alice@sip.other.test", source=Q)
-    assert sent.contacts == ["<sip:alice@203.0.113.1>"]
+    second = office.register("<sip:a@10.0.0.11>", aor="alice@sip.other.test", source=Q)
+    assert second.contacts == ["<sip:alice@203.0.113.1>"]
+    office.registrar.settled(second.registration)
+    assert office.register("<sip:a@10.0.0.10>").contacts == ["<sip:alice@203.0.113.1>"]
 
 
 def test_credentials_after_a_challenge_use_the_same_mask(office: Office) -> None:
@@ -436,6 +436,9 @@ def test_a_query_here(office: Office) -> None:
     response = office.answer("", "Contact", "Expires", aor="alice@foo.test")
     assert values(response, "Contact") == ["<sip:a@10.0.0.10>;expires=3600"]
     assert values(response, "Expires") == []
+    office.now += 3600 + GRACE / 2
+    assert values(office.answer("", "Contact", aor="alice@foo.test"), "Contact") == []
+    assert len(office.location) == 1
 
 
 def test_unregister_here(office: Office) -> None:

@@ -150,6 +150,14 @@ def test_where_a_request_came_from(
     assert apply(message.original, message.edits()) == bytes(message)
 
 
+def test_a_source_that_is_noted_already() -> None:
+    """By the phone itself, rightly: nothing is left to change."""
+    message = parse(wire(request("OPTIONS", "sip:b@h", "Via: SIP/2.0/UDP h;received=10.0.0.10")))
+    assert isinstance(message, Request)
+    note_source(message, PHONE)
+    assert message.edits() == []
+
+
 def test_reply_address() -> None:
     """Never another host than the source; the port of sent-by, unless rport was asked for."""
     source = Address("10.0.0.10", 4711)

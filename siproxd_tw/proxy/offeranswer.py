@@ -133,4 +133,4 @@ def _has_description(message: Message) -> bool:
 def _cseq_of_rack(value: bytes | None) -> int:
     """Return the CSeq number in ``RAck: response-num CSeq-num Method`` (RFC 3262 7.2), else -1."""
     words = (value or b"").split()
-    return int(words[1]) if len(words) == 3 and words[1].isdigit() else -1
+    return int(words[1]) if len(words) == 3 and words[1].isdigit() and len(words[1]) <= 10 else -1

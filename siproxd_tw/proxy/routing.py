@@ -16,7 +16,7 @@ from siproxd_tw.proxy.dialogs import Dialogs
 from siproxd_tw.proxy.location import Binding, Location
 from siproxd_tw.sip.grammar import ParseError, is_ip_address, unescape
 from siproxd_tw.sip.message import Request
-from siproxd_tw.sip.uri import SIPURI, parse_uri
+from siproxd_tw.sip.uri import SIPURI, OtherURI, parse_uri
 
 __all__ = ["OURSELVES", "NextHop", "Routing", "Target"]
 
@@ -116,7 +116,8 @@ class Routing:
         binding = self._binding(request, uri, flow, now)
         if binding is None:
             return None
-        return Target(Side.INSIDE, NextHop(*binding.destination), binding.contact_text)
+        text = _without_headers(binding.contact_text, binding.contact)
+        return Target(Side.INSIDE, NextHop(*binding.destination), text)
 
     def _to_contact(self, contact: bytes, flow: Flow) -> Target | None:
         """A phone in a dialog: at its Contact, or where it speaks from if that is another host."""
@@ -124,9 +125,10 @@ class Routing:
             uri = parse_uri(contact)
         except ParseError:
             return None
+        hop = NextHop(*flow.remote)
         if isinstance(uri, SIPURI) and uri.host == flow.remote.host:
-            return Target(Side.INSIDE, NextHop(uri.host, uri.port), contact)
-        return Target(Side.INSIDE, NextHop(*flow.remote), contact)
+            hop = NextHop(uri.host, uri.port)
+        return Target(Side.INSIDE, hop, _without_headers(contact, uri))
 
     def _binding(self, request: Request, uri: SIPURI, flow: Flow, now: float) -> Binding | None:
         """Find the phone that `uri` means: its masqueraded URI, its address of record, its user.
@@ -188,3 +190,8 @@ class Routing:
         if self._config.proxy_host:
             return NextHop(self._config.proxy_host, self._config.proxy_port)
         return NextHop(uri.host, uri.port)
+
+
+def _without_headers(text: bytes, uri: SIPURI | OtherURI) -> bytes:
+    """Return a Contact as a Request-URI, byte for byte but for headers, which none has (19.1.1 table 1)."""
+    return text[: len(text) - len(uri.headers)] if isinstance(uri, SIPURI) else text

@@ -225,6 +225,15 @@ def test_a_phone_in_a_dialog_that_is_not_where_its_contact_says(exchange: Exchan
     assert exchange.target(W, "sip:x@203.0.113.1", to) == f"inside 10.0.0.10:5062 as {contact}"
 
 
+def test_headers_in_a_contact_are_no_part_of_a_request_uri(exchange: Exchange) -> None:
+    """Table 1 of RFC 3261 19.1.1; everything before them stays."""
+    exchange.bind("sip:c%63@10.0.0.12;ob?Subject=x", "sip:c@p.test", "sip:c@203.0.113.1")
+    assert exchange.target(W, "sip:c@203.0.113.1") == "inside 10.0.0.12 as sip:c%63@10.0.0.12;ob"
+    exchange.dialogs.remember(b"c1", b"a1", b"sip:a@10.0.0.10?Route=%3Csip:x%3E", P, NOW)
+    to = "To: <sip:alice@sip.provider.test>;tag=a1"
+    assert exchange.target(W, "sip:x@203.0.113.1", to) == "inside 10.0.0.10 as sip:a@10.0.0.10"
+
+
 def test_a_dialog_between_phones_by_way_of_our_address(exchange: Exchange) -> None:
     """A phone that calls the mask of another one reaches the dialog's Contact."""
     exchange.dialogs.remember(b"c1", b"a1", b"sip:x@10.0.0.10", P, NOW)

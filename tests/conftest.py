@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 from twisted.logger import LogLevel, globalLogPublisher
 
-from tests.support.vectors import CAPTURED
+from tests.support.vectors import CAPTURED, TESTS_OF_CAPTURED
 
 #: Tests over captured messages read them where they lie; without that folder there is nothing to collect.
-collect_ignore_glob = [] if CAPTURED.is_dir() else ["**/test_*_captured.py"]
+collect_ignore_glob = [] if CAPTURED.is_dir() else [TESTS_OF_CAPTURED]
 
 
 @pytest.fixture(autouse=True)

@@ -3,9 +3,12 @@
 
 from __future__ import annotations
 
+from fnmatch import fnmatch
 from pathlib import Path
 
 import pytest
+
+from tests.support.vectors import TESTS_OF_CAPTURED
 
 ROOT = Path(__file__).resolve().parent.parent
 SOURCES = sorted(
@@ -39,6 +42,13 @@ def test_every_package_is_listed() -> None:
     for package in (ROOT / "siproxd_tw").rglob("__init__.py"):
         name = ".".join(package.parent.relative_to(ROOT).parts)
         assert f'"{name}",' in text
+
+
+def test_a_fresh_clone_has_no_test_that_needs_captured_messages() -> None:
+    """Whatever test reads from beside the checkout is left out where nothing is there."""
+    tests = [path for path in (ROOT / "tests").rglob("test_*.py") if path != Path(__file__).resolve()]
+    needing = {path for path in tests if "CAPTURED" in path.read_text() or "captured(" in path.read_text()}
+    assert needing == {path for path in tests if fnmatch(path, ROOT / "tests" / TESTS_OF_CAPTURED)}
 
 
 @pytest.mark.parametrize("source", SOURCES, ids=str)

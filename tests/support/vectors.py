@@ -10,6 +10,8 @@ from pathlib import Path
 
 HERE = Path(__file__).resolve().parent.parent / "vectors"
 CAPTURED = Path(__file__).resolve().parents[2].parent / "shared" / "vectors"
+TESTS_OF_CAPTURED = "*_captured.py"
+"""The tests that need that folder, as pytest matches paths: the asterisk goes over folders."""
 
 
 @dataclass(frozen=True)

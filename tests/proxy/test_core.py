@@ -15,7 +15,7 @@ from zope.interface.verify import verifyObject
 
 from siproxd_tw.config.networks import parse as networks
 from siproxd_tw.config.settings import AccessConfig, AuthConfig, RoutingConfig
-from siproxd_tw.interfaces import Address, ISignalling, IStatus, ITransactionUser, ITransport, Refused, Side
+from siproxd_tw.interfaces import ISignalling, IStatus, ITransactionUser, ITransport, Refused, Side
 from siproxd_tw.proxy.forwarding import branch_for
 from siproxd_tw.sip.transactionlayer import RingingTooLong, StrayResponse, TransactionFailed, local_tag
 from tests.support.bench import NOW, SECRET, Bench
@@ -465,8 +465,3 @@ def test_every_own_answer_has_the_tag_of_its_request(bench: Bench) -> None:
     """So that the ACK for it is recognised (8.2.7)."""
     transaction = bench.receive(request("INVITE", "sip:nobody@foo.test"))
     assert bench.sent.to_tag == local_tag(transaction.request, SECRET)
-
-
-def test_addresses_in_the_journal_are_what_they_seem() -> None:
-    """IPv6 in brackets, so that this bench reads well for both."""
-    assert str(Address("2001:db8::1", 5060)) == "[2001:db8::1]:5060"

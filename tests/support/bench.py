@@ -24,7 +24,7 @@ from siproxd_tw.proxy.offeranswer import OfferAnswer
 from siproxd_tw.proxy.registrar import Registrar
 from siproxd_tw.proxy.routing import Routing
 from siproxd_tw.proxy.validation import Access
-from siproxd_tw.sip.message import Message, Request, Response
+from siproxd_tw.sip.message import Message, Request, Response, cancel_for
 from siproxd_tw.sip.parser import parse
 from siproxd_tw.sip.transaction import Timers
 from siproxd_tw.sip.transactionlayer import (
@@ -134,10 +134,7 @@ class Bench:
 
     def cancel(self, invite: ServerTransaction | None, text: str = "") -> ServerTransaction:
         """Let a CANCEL come in, for `invite` or for nothing that is known."""
-        assert invite is not None or text
-        text = text or bytes(invite.request).decode().replace("INVITE", "CANCEL").replace("\r\n", "\n")  # type: ignore[union-attr]
-        head = "\n".join(line for line in text.partition("\n\n")[0].split("\n") if "Content-" not in line)
-        request = self.message(head + "\n\n", self.p)
+        request = self.message(text, self.p) if invite is None else cancel_for(invite.request)
         transaction = ServerTransaction(request, self.p, self.p, (), Timers(), False)
         self.core.event_received(CancelReceived(transaction, invite))
         return transaction

@@ -32,6 +32,7 @@ __all__ = [
     "IStatus",
     "ITransactionUser",
     "ITransport",
+    "MediaNotAcceptable",
     "MediaUnavailable",
     "Refused",
     "ResolutionFailed",
@@ -197,6 +198,10 @@ class MediaUnavailable(Exception):
     """
 
 
+class MediaNotAcceptable(MediaUnavailable):
+    """An offer asks for what is not to be had here, now or later; the call is refused with 488."""
+
+
 @dataclass(frozen=True, slots=True)
 class Exchange:
     """Whose session description it is: one step of an offer/answer exchange (RFC 3264)."""
@@ -233,7 +238,8 @@ class IMediaRelay(Interface):
 
         The same offer again (same transaction) gives the same edits. In a call that has
         media already, ports stay and the media that runs keeps running until `answer`.
-        Fails with MediaUnavailable and leaves nothing allocated. A body that is not a
+        Fails with MediaUnavailable or MediaNotAcceptable and leaves nothing allocated.
+        An offer that waits long for its answer is repeated, or it is forgotten. A body that is not a
         session description gives no edits.
         """
 

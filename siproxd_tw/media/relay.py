@@ -25,7 +25,15 @@ from zope.interface import implementer
 
 from siproxd_tw.config.settings import MediaConfig
 from siproxd_tw.edits import Edit
-from siproxd_tw.interfaces import Exchange, IAddresses, IMediaRelay, IStatus, MediaUnavailable, Side
+from siproxd_tw.interfaces import (
+    Exchange,
+    IAddresses,
+    IMediaRelay,
+    IStatus,
+    MediaNotAcceptable,
+    MediaUnavailable,
+    Side,
+)
 from siproxd_tw.media.allocator import NoPortFree, Order, PortAllocator, sequential
 from siproxd_tw.media.session import MediaSession, Offer, Policy, Stream, comedia
 from siproxd_tw.media.userspace import ListenUDP, PortPair, RelayPort, Sockets, StreamPorts
@@ -35,6 +43,8 @@ __all__ = ["LocalRelay", "NoRelay"]
 
 LONGEST_SWEEP = 5.0
 """Seconds between two looks at the counters, at most."""
+MOST_STREAMS = 16
+"""What one description may have of ports: a phone has two or three streams, a hostile INVITE has thousands."""
 
 
 @implementer(IMediaRelay, IStatus)
@@ -81,7 +91,8 @@ class LocalRelay:
         try:
             return succeed(self._offer(exchange, description))
         except MediaUnavailable as unavailable:
-            self._counts["refused"] += 1
+            reason = "not acceptable" if isinstance(unavailable, MediaNotAcceptable) else "refused"
+            self._counts[reason] += 1
             return fail(unavailable)
 
     def answer(self, exchange: Exchange, sdp: bytes) -> Deferred[list[Edit]]:
@@ -144,6 +155,7 @@ class LocalRelay:
             "errors": counts["errors"],
             "dropped": dict(dropped),
             "refused": counts["refused"],
+            "not acceptable": counts["not acceptable"],
             "expired": counts["expired"],
         }
 
@@ -167,6 +179,7 @@ class LocalRelay:
         session = self._offered_in(exchange) or MediaSession(exchange, self._clock.seconds())
         known = session.offer_of(exchange)
         if known is not None and known.description.body == description.body:
+            known.at = self._clock.seconds()
             return known.edits
         host = self._addresses.advertised(exchange.receiver_side)
         if host is None:
@@ -174,8 +187,11 @@ class LocalRelay:
         if known is not None and known.is_accepted:
             return description.relayed(host, session.ports(1 - known.party))
         offer = Offer(exchange, session.party_of(exchange) or 0, description, self._clock.seconds())
-        offer.streams = known.streams if known is not None else {}
+        offer.streams = dict(known.streams) if known is not None else {}
         offer.streams |= self._open_streams(session, offer)
+        offer.drop_unwanted()
+        if known is not None:  # what the same offer wanted when it was said in other words
+            self._close([s for i, s in known.streams.items() if offer.streams.get(i) is not s])
         session.offered(offer)
         self._keep(session)
         self._refresh(session)
@@ -226,6 +242,10 @@ class LocalRelay:
         The ports that are advertised now are taken first, those of the other party after them.
         """
         wanted = [media for media in offer.description.media if media.is_relayable]
+        if len(wanted) > MOST_STREAMS:
+            raise MediaNotAcceptable(
+                f"{len(wanted)} streams in one description, at most {MOST_STREAMS} are relayed"
+            )
         sides = [party.side for party in session.parties]
         hosts = [self._bound(side) for side in sides] if wanted else []
         for media in wanted:
@@ -326,7 +346,7 @@ def _check_family(media: MediaDescription, host: str, side: Side) -> None:
     target = media.target
     if target is not None and (":" in target[0]) != (":" in host):
         family = "IPv6" if ":" in target[0] else "IPv4"
-        raise MediaUnavailable(
+        raise MediaNotAcceptable(
             f"m= line {media.index} is at {target[0]}, and the {side.value} interface has no {family} address"
         )
 

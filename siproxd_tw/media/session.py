@@ -38,6 +38,9 @@ QUIET = 2.0
 """Seconds without a packet after which a source may be replaced by another one."""
 LONGEST_OFFER = 300.0
 """Seconds an offer waits for its answer: timer C (RFC 3261 section 16.6) and time to spare."""
+LONGEST_RINGING = LONGEST_OFFER
+"""Seconds without any packet since a call began: a description in a 183 is an answer to the relay, and
+there may be silence until somebody picks up."""
 LONGEST_HOLD = 86400.0
 """Seconds a call may be on hold: a call whose BYE was lost must not keep its ports for ever."""
 
@@ -236,6 +239,15 @@ class Offer:
         """Whether it has had an answer."""
         return bool(self.answers)
 
+    @property
+    def wanted(self) -> set[int]:
+        """The places of the streams that it wants relayed."""
+        return {media.index for media in self.description.media if media.is_relayable}
+
+    def drop_unwanted(self) -> None:
+        """Keep of `streams` what the description wants."""
+        self.streams = {index: self.streams[index] for index in self.wanted & set(self.streams)}
+
 
 class MediaSession:
     """The media between two parties, from the first offer on."""
@@ -313,7 +325,7 @@ class MediaSession:
         return unneeded
 
     def _commit(self, offer: Offer, now: float) -> list[Stream]:
-        wanted = {media.index for media in offer.description.media if media.is_relayable}
+        wanted = offer.wanted
         kept = wanted - set(offer.streams)
         unneeded = [stream for index, stream in self.streams.items() if index not in kept]
         streams = {**self.streams, **offer.streams}
@@ -388,10 +400,16 @@ class MediaSession:
 
         Without any answer it is not over: its first offer becomes stale.
         """
-        if not self.is_answered or not self.offers:
+        if not self.is_answered or not self.offers or timeout <= 0:
             return False
-        idle = self.idle(now)
-        return idle >= LONGEST_HOLD if self.is_on_hold else 0 < timeout <= idle
+        if self.is_on_hold:
+            timeout = LONGEST_HOLD
+        elif not self._was_heard():
+            timeout = max(timeout, LONGEST_RINGING)
+        return self.idle(now) >= timeout
+
+    def _was_heard(self) -> bool:
+        return any(latch.packets for stream in self.streams.values() for latch in stream.latches())
 
 
 def _at(media: Sequence[MediaDescription], index: int) -> MediaDescription | None:

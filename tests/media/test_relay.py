@@ -12,8 +12,8 @@ from twisted.logger import LogLevel, formatEvent
 from twisted.logger import capturedLogs as captured_logs
 from zope.interface.verify import verifyObject
 
-from siproxd_tw.interfaces import IMediaRelay, IStatus, MediaUnavailable, Side
-from siproxd_tw.media.relay import NoRelay
+from siproxd_tw.interfaces import IMediaRelay, IStatus, MediaNotAcceptable, MediaUnavailable, Side
+from siproxd_tw.media.relay import MOST_STREAMS, NoRelay
 from siproxd_tw.media.session import LONGEST_OFFER
 from tests.support.addresses import FixedAddresses, in_front_of_nat, one_armed
 from tests.support.exchanges import ALICE, BOB, CAROL, DORA, exchange
@@ -313,6 +313,22 @@ class TestChange:
         assert ports(bed.offer(ALICE, Side.OUTSIDE, first)) == [7070]
         assert len(bed.network.bound) == 4
 
+    @pytest.mark.parametrize("end", ["answer", "withdraw", "hang up"])
+    def test_the_same_transaction_with_fewer_streams(self, bed, end):
+        """A 200 that offers less than its 183 did leaves no port behind, whatever comes then."""
+        video = "video 50010 RTP/AVP 96"
+        bed.offer(BOB, ALICE, BOB.says("audio 50000 RTP/AVP 0", video))
+        bed.addresses.set(Side.OUTSIDE, "203.0.113.2")
+        bed.offer(BOB, ALICE, BOB.at(50000))
+        if end == "withdraw":
+            bed.withdraw(BOB, ALICE)
+        elif end == "hang up":
+            bed.hang_up(BOB, ALICE)
+        else:
+            bed.answer(ALICE, BOB, ALICE.at(40000))
+        bed.clock.advance(0)
+        assert len(bed.network.bound) == (4 if end.startswith("answer") else 0)
+
     def test_an_answer_out_of_date(self, bed):
         """The answer to an offer that is forgotten is edited all the same, and changes nothing."""
         _, inside = bed.call()
@@ -502,6 +518,19 @@ class TestPorts:
         assert ports(bed.offer(ALICE, Side.OUTSIDE, ALICE.at(40020), call_id="three")) == [7070]
         close(bed)
 
+    def test_more_streams_than_anybody_needs(self, bed):
+        """One description cannot have all the ports: beyond 16 streams it is not acceptable; port 0 is free."""
+        lines = [f"audio {40000 + 2 * n} RTP/AVP 0" for n in range(MOST_STREAMS + 1)]
+        disabled = ["audio 0 RTP/AVP 0"] * 1000
+        with pytest.raises(MediaNotAcceptable, match="17 streams in one description, at most 16"):
+            bed.offer(ALICE, Side.OUTSIDE, ALICE.says(*lines))
+        assert not bed.network.bound
+        assert bed.relay.status()["not acceptable"] == 1 and bed.relay.status()["refused"] == 0
+        wide = memory_bed(port_high=7998)
+        assert len(ports(wide.offer(ALICE, Side.OUTSIDE, ALICE.says(*lines[:-1], *disabled)))) == 1016
+        assert len(wide.network.bound) == 4 * MOST_STREAMS
+        close(wide)
+
     def test_a_stream_too_many_in_a_call(self):
         """A re-offer that needs more ports than there are is refused; the call goes on."""
         bed = memory_bed(port_low=7070, port_high=7070)
@@ -561,7 +590,7 @@ class TestPorts:
 
     def test_ipv6_that_we_do_not_have(self, bed):
         """A phone that wants IPv6 where we have none is refused with a text that says so."""
-        with pytest.raises(MediaUnavailable, match="::7, and the inside interface has no IPv6 address"):
+        with pytest.raises(MediaNotAcceptable, match="::7, and the inside interface has no IPv6 address"):
             bed.offer(ALICE, Side.OUTSIDE, ALICE.at(40000, host="2001:db8::7"))
         bed.offer(ALICE, Side.OUTSIDE, ALICE.at(40000, host="::"))
 
@@ -712,6 +741,7 @@ def test_status_and_query(bed):
         "errors": 0,
         "dropped": {"foreign source": 1},
         "refused": 0,
+        "not acceptable": 0,
         "expired": 0,
     }
     assert bed.relay.status() == expected

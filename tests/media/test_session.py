@@ -11,6 +11,7 @@ from siproxd_tw.interfaces import Address, Side
 from siproxd_tw.media.session import (
     LONGEST_HOLD,
     LONGEST_OFFER,
+    LONGEST_RINGING,
     QUIET,
     Action,
     Latch,
@@ -397,6 +398,14 @@ class TestEnd:
         assert not session.is_over(159, 30)
         assert session.is_over(160, 30)
 
+    def test_silence_from_the_beginning(self):
+        """Until the first packet it may still be ringing, with a description in the 183: not over for 5 minutes."""
+        session, offer = new_call()
+        session.answered(offer, b"b", description(BOB.at(50000)), 100)
+        assert not session.is_over(100 + LONGEST_RINGING - 1, 30)
+        assert session.is_over(100 + LONGEST_RINGING, 30)
+        assert not session.is_over(100 + LONGEST_RINGING, LONGEST_RINGING + 1)
+
     def test_no_timeout(self):
         """With a timeout of 0 no call ends by silence."""
         session, offer = new_call()
@@ -423,6 +432,8 @@ class TestEnd:
         """After hold the silence counts from the end of the hold."""
         session, offer = new_call(ALICE.at(40000, "sendonly"))
         session.answered(offer, b"b", description(BOB.at(50000, "recvonly")), 1)
+        session.streams[0].legs[1].rtp.packets += 1
+        assert not session.is_over(500, 30)
         resume = offered(session, ALICE, ALICE.at(40000), "t2", 1000)
         session.answered(resume, b"b", description(BOB.at(50000)), 1000)
         assert not session.is_over(1029, 30)

@@ -207,6 +207,7 @@ class Siproxd(MultiService):
         if self.location.expire(now):
             self._registrations_changed()
         self._dialogs.expire(now)
+        self.core.expire(now)
 
     # looking inside
 

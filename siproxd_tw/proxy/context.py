@@ -35,6 +35,8 @@ class ResponseContext:
     carried: dict[tuple[bytes, bytes], list[Edit]] = field(default_factory=dict)
     """The edits of each description that was sent back, by To tag and description: a copy gets the same,
     also when the call is over by then."""
+    accepted_by: list[bytes] = field(default_factory=list)
+    """The To tags of the 2xx responses to an INVITE, the first one first."""
     registration: Registration | None = None
 
     @property

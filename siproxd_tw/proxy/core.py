@@ -344,6 +344,7 @@ class ProxyCore:
             self._registrar.answered(context.registration, response, now)
         self._dress.response(response, context, source, now)
         await self._negotiation.response_forwarded(response, context)
+        self._negotiation.accepted(response, context, now)
         if response.status >= 200:
             await self._finish(context, response.status, now, response.to_tag)
         self._signalling.respond(context.server, response)
@@ -373,6 +374,12 @@ class ProxyCore:
             self._answer(context, 487 if context.cancelled else 408 if reason == "timeout" else 503)
         else:
             self._signalling.forget(context.server)
+
+    def expire(self, now: float) -> None:
+        """End what has waited too long: the media of calls from outside that nobody has confirmed."""
+        for exchange in self._negotiation.unconfirmed(now):
+            self._counters["answers without ACK"] += 1
+            self._in_order(exchange.call_id, self._negotiation.delete(exchange))
 
     def status(self) -> Mapping[str, object]:
         """See IStatus."""

@@ -8,12 +8,13 @@ itself, and the ACK or PRACK answers it. What the descriptions say is the relay'
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import replace
 
 from twisted.logger import Logger
 
 from siproxd_tw.edits import Edit
-from siproxd_tw.interfaces import Exchange, IMediaRelay, MediaUnavailable, Refused, Side
+from siproxd_tw.interfaces import Exchange, IMediaRelay, MediaNotAcceptable, MediaUnavailable, Refused, Side
 from siproxd_tw.proxy.context import ResponseContext
 from siproxd_tw.sip.message import Message, Request, Response
 
@@ -24,6 +25,9 @@ Key = tuple[bytes, bytes, bytes, int]
 #: Offers in responses that wait for their ACK at most; a flood must not grow memory.
 MOST_WAITING = 10_000
 
+#: Seconds that a caller outside has for its ACK: a phone repeats its 2xx for 64*T1 (RFC 3261 13.3.1.4).
+LONGEST_WITHOUT_ACK = 40.0
+
 
 class OfferAnswer:
     """Carries offers and answers to the media relay, and their edits back into the messages."""
@@ -33,11 +37,12 @@ class OfferAnswer:
     def __init__(self, relay: IMediaRelay) -> None:
         self._relay = relay
         self._waiting: dict[Key, Exchange] = {}
+        self._unconfirmed: dict[Key, tuple[float, Exchange]] = {}
 
     async def request_forwarded(self, request: Request, context: ResponseContext) -> None:
         """Carry the description of `request`, the copy about to be sent.
 
-        Raises Refused(503) when the media cannot be relayed.
+        Raises Refused, with 503 or 488, when the media cannot be relayed.
         """
         if not _has_description(request):
             return
@@ -48,6 +53,9 @@ class OfferAnswer:
         )
         try:
             request.edit_body(await self._relay.offer(exchange, request.body))
+        except MediaNotAcceptable as why:
+            self._log.debug("media not acceptable: {why}", why=why, call_id=request.call_id)
+            raise Refused(488, "media not acceptable") from why
         except MediaUnavailable as why:
             self._log.warn(
                 "call {call_id} refused: {why}", call_id=request.call_id.decode("utf-8", "replace"), why=why
@@ -57,7 +65,8 @@ class OfferAnswer:
         context.offered_by_request = True
 
     async def ack_forwarded(self, ack: Request) -> None:
-        """Carry the answer in the ACK for a 2xx that made the offer."""
+        """Carry the answer in the ACK for a 2xx that made the offer; any ACK confirms the call."""
+        self._unconfirmed.pop((ack.call_id, ack.from_tag, ack.to_tag, ack.cseq.number), None)
         if _has_description(ack):
             await self._answered_in_request(ack, ack.cseq.number)
 
@@ -76,17 +85,35 @@ class OfferAnswer:
 
     async def response_forwarded(self, response: Response, context: ResponseContext) -> None:
         """Carry the description of `response`, about to be sent back."""
-        if response.status >= 300 or not _has_description(response):
+        if response.status >= 300:
+            return
+        if not _has_description(response):
+            await self._still_ringing(response, context)
             return
         description = (response.to_tag, response.body)
-        edits = await self._edits_of_response(response, context) or context.carried.get(description, [])
-        context.carried[description] = edits
-        response.edit_body(edits)
+        carried = context.carried.get(description)
+        if carried is None or context.offered_by_request:
+            carried = await self._edits_of_response(response, context) or carried or []
+        context.carried[description] = carried
+        response.edit_body(carried)
+
+    async def _still_ringing(self, response: Response, context: ResponseContext) -> None:
+        """Repeat the offer of a request that gets no answer but signs of life."""
+        offer = context.offer if context.offered_by_request and not context.carried else None
+        if offer is not None and response.status < 200:
+            with suppress(MediaUnavailable):  # forgotten, and nothing is free: the answer will find no media
+                await self._relay.offer(offer, context.request.body)
 
     async def _edits_of_response(self, response: Response, context: ResponseContext) -> list[Edit]:
-        offer = context.offer
-        if offer is not None and context.offered_by_request:
+        if context.offered_by_request:
+            offer = context.offer
+            if offer is None:
+                return []  # it was withdrawn: we have given up, and the answer comes after all
             exchange = replace(offer, receiver=response.to_tag).reply
+            if context.accepted_by and context.accepted_by[0] != response.to_tag:
+                # Two phones have answered: a caller keeps the first and hangs up on the others
+                # (13.2.2.4). An answer to no offer that is known is edited and moves no media.
+                exchange = replace(exchange, sender=context.accepted_by[0], transaction=b"")
             return await self._relay.answer(exchange, response.body)
         if context.method == "INVITE":  # no other response offers (RFC 6337); one to OPTIONS only informs
             return await self._offered_in_response(response, context)
@@ -113,9 +140,34 @@ class OfferAnswer:
         """Note the final outcome of a request: a failed offer is withdrawn, a BYE ends the media."""
         if context.method == "BYE" and status not in (401, 407):
             await self.hung_up(context.request, context.flow.side, context.side)
-        elif context.offer is not None and status >= 300:
+        elif context.offer is not None and (status >= 300 or not _is_for_a_call(context.request)):
             await self._relay.withdraw(context.offer)
             context.offer = None
+
+    def accepted(self, response: Response, context: ResponseContext, now: float) -> None:
+        """Note the 2xx of an INVITE: who was first, and that a caller outside has to confirm it.
+
+        A stranger who never sends the ACK would keep media going for ever, at a phone that answers
+        by itself. A caller inside is no stranger, and its ACK may go another way.
+        """
+        tag = response.to_tag
+        if context.method != "INVITE" or not 200 <= response.status < 300 or tag in context.accepted_by:
+            return
+        context.accepted_by.append(tag)
+        call_id, caller = response.call_id, response.from_tag
+        if context.flow.side is Side.OUTSIDE and not context.request.to_tag:
+            exchange = Exchange(call_id, caller, tag, context.flow.side, context.side, b"")
+            key = (call_id, caller, tag, response.cseq.number)
+            self._unconfirmed[key] = now + LONGEST_WITHOUT_ACK, exchange
+
+    def unconfirmed(self, now: float) -> list[Exchange]:
+        """Return the calls whose ACK has not come in time, and forget them; they are to be deleted."""
+        overdue = [key for key, (until, _) in self._unconfirmed.items() if until <= now]
+        return [self._unconfirmed.pop(key)[1] for key in overdue]
+
+    async def delete(self, exchange: Exchange) -> None:
+        """Free the media of an exchange that `unconfirmed` has named."""
+        await self._relay.delete(exchange)
 
     async def hung_up(self, bye: Request, side: Side, other: Side) -> None:
         """Free the media between the two parties of a dialog."""
@@ -128,6 +180,11 @@ def _has_description(message: Message) -> bool:
         and message.content_type == b"application/sdp"
         and message.first(b"content-encoding") is None
     )
+
+
+def _is_for_a_call(request: Request) -> bool:
+    """Whether an offer in `request` can lead to media: outside a dialog only that of an INVITE."""
+    return request.method == "INVITE" or bool(request.to_tag)
 
 
 def _cseq_of_rack(value: bytes | None) -> int:

@@ -10,7 +10,7 @@ TC14, TC15            test_calls.py
 TC16 to TC19          test_media.py
 
 The other files hold what is ours: test_transactions.py, test_retransmission.py, test_dialogs.py,
-test_several_phones.py, test_improvements.py and test_address_changes.py.
+test_several_phones.py, test_improvements.py, test_address_changes.py and test_media_ends.py.
 """
 
 from __future__ import annotations

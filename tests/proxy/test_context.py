@@ -50,4 +50,5 @@ def test_what_a_context_begins_with() -> None:
     new = context("INVITE")
     assert new.method == "INVITE"
     assert (new.clients, new.cancelled, new.offer, new.registration) == ([], False, None, None)
+    assert new.accepted_by == []
     assert context("INVITE") != new

@@ -5,16 +5,17 @@ from __future__ import annotations
 
 from collections.abc import Coroutine
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, fail
 from twisted.logger import LogLevel, capturedLogs
 from zope.interface.verify import verifyObject
 
-from siproxd_tw.interfaces import Address, Flow, IMediaRelay, Refused, Side
+from siproxd_tw.interfaces import Address, Flow, IMediaRelay, MediaNotAcceptable, Refused, Side
 from siproxd_tw.proxy import offeranswer
 from siproxd_tw.proxy.context import ResponseContext
-from siproxd_tw.proxy.offeranswer import OfferAnswer
+from siproxd_tw.proxy.offeranswer import LONGEST_WITHOUT_ACK, OfferAnswer
 from siproxd_tw.sip.message import Request, Response
 from siproxd_tw.sip.parser import parse
 from siproxd_tw.sip.transaction import Timers
@@ -283,6 +284,65 @@ def test_no_media_no_call(talk: Talk) -> None:
     assert [(e["log_level"], str(e["why"])) for e in events] == [
         (LogLevel.warn, "no port is free in 7070-7089")
     ]
+
+
+def test_media_that_is_not_acceptable(talk: Talk, monkeypatch: pytest.MonkeyPatch) -> None:
+    """488 without a word in the log above debug: a stranger may ask for it a thousand times."""
+    offer = Mock(return_value=fail(MediaNotAcceptable("99 streams")))
+    monkeypatch.setattr(talk.relay, "offer", offer)
+    with capturedLogs() as events:
+        refusal = talk.request("INVITE", body=HERE)
+    assert isinstance(refusal, Refused)
+    assert refusal.status == 488 and list(refusal.headers) == []
+    assert [event["log_level"] for event in events] == [LogLevel.debug]
+
+
+def test_signs_of_life_repeat_the_offer(talk: Talk) -> None:
+    """Somebody may ring longer than an offer lives; what has an answer, or no description, needs none."""
+    context = talk.request("INVITE", body=HERE)
+    talk.response(context, "180 Ringing")
+    assert talk.relay.journal == ["offer a1 > ?, inside > outside"] * 2
+    talk.response(context, "183 Session Progress", body=THERE)
+    talk.response(context, "180 Ringing")
+    assert len(talk.relay.journal) == 3
+    talk.response(talk.request("INVITE"), "180 Ringing")
+    assert len(talk.relay.journal) == 3
+    context = talk.request("INVITE", body=HERE)
+    talk.relay.full = "no port is free"
+    talk.response(context, "180 Ringing")
+
+
+@pytest.mark.parametrize(
+    ("to", "left"), [("To: <sip:b@h>", ["withdraw a1 > ?"]), ("To: <sip:b@h>;tag=b1", [])]
+)
+def test_an_offer_that_no_call_follows(talk: Talk, to: str, left: list[str]) -> None:
+    """A MESSAGE with a description, answered with one: outside a dialog nothing of it stays."""
+    context = talk.request("MESSAGE", to, body=HERE)
+    talk.response(context, "200 OK", body=THERE)
+    assert [what.partition(",")[0] for what in talk.relay.journal[2:]] == left
+
+
+def test_what_is_to_be_confirmed(talk: Talk) -> None:
+    """Only a call from outside, only its first 2xx of each fork, and only until its ACK."""
+    inside = talk.request("INVITE", body=HERE)
+    talk.negotiation.accepted(talk.response(inside, "200 OK", body=THERE), inside, 0.0)
+    assert talk.negotiation.unconfirmed(1e9) == []
+    calls = []
+    for method, tag in (("INVITE", ""), ("INVITE", ";tag=b1"), ("UPDATE", ";tag=b1")):
+        context = talk.request(method, f"To: <sip:bob@192.0.2.9>{tag}", body=HERE)
+        context.flow = PHONE._replace(side=Side.OUTSIDE)
+        calls.append((talk.response(context, "200 OK", body=THERE), context))
+        talk.negotiation.accepted(*calls[-1], 0.0)
+    talk.negotiation.accepted(*calls[0], 30.0)
+    assert talk.negotiation.unconfirmed(LONGEST_WITHOUT_ACK - 1) == []
+    (overdue,) = talk.negotiation.unconfirmed(LONGEST_WITHOUT_ACK)
+    done(talk.negotiation.delete(overdue))
+    assert talk.relay.journal[-1] == "delete a1 > b1, outside > outside"
+    assert talk.negotiation.unconfirmed(1e9) == []
+    calls[0][1].accepted_by.clear()
+    talk.negotiation.accepted(*calls[0], 0.0)
+    talk.ack()
+    assert talk.negotiation.unconfirmed(1e9) == []
 
 
 def test_no_media_for_an_offer_in_a_200(talk: Talk) -> None:

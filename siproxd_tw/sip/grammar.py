@@ -77,7 +77,8 @@ QUOTED_STRING = rb'"(?:[^"\\]++|\\.)*+"'
 # 1035 keep every name resolvable. IPv6reference: only its letters here, `host_text` judges the address.
 _LABEL = rb"[A-Za-z0-9_-]{1,63}+"
 HOST = rb"(?:%b(?:\.%b)*+\.?|\[[0-9A-Fa-f:.]{2,50}\])" % (_LABEL, _LABEL)
-PORT = rb"(?:[0-5]?[0-9]{1,4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5])"
+# The longest first: where nothing may be taken back, "6090" of 60901 would be the port.
+PORT = rb"(?:6553[0-5]|655[0-2][0-9]|65[0-4][0-9]{2}|6[0-4][0-9]{3}|[0-5]?[0-9]{1,4})"
 
 # gen-value: token / host / quoted-string. Sloppy phones put any visible octet there ("=" of base64, ":"
 # of an IPv6 address in `received`, "@"), and leave it empty; a separator still ends it.
@@ -94,7 +95,8 @@ _quoted_pair = re.compile(rb"\\(.)", re.DOTALL)
 
 def parameters(sws: bytes) -> bytes:
     """Return the rule ``*( SEMI generic-param )`` with `sws` around its separators."""
-    value = rb"(?:%b=%b(?:%b|%b)?)?" % (sws, sws, _VALUE, QUOTED_STRING)
+    # Blanks belong to a value only if there is one: behind an empty one the line may end.
+    value = rb"(?:%b=(?:%b(?:%b|%b))?)?" % (sws, sws, _VALUE, QUOTED_STRING)
     return rb"(?:%b;%b%b%b)*+" % (sws, sws, TOKEN, value)
 
 

@@ -356,3 +356,21 @@ def test_elements_tile_their_field(value: bytes, name: bytes) -> None:
         if isinstance(element, NameAddr) and not element.is_wildcard:
             assert bytes(element.uri)
     assert line.raw[at:].strip(b" \t\r\n,") == b""
+
+
+@pytest.mark.parametrize("port", [1, 5060, 9999, 10000, 59999, 60000, 60901, 64999, 65500, 65530, 65535])
+def test_any_port_is_read_again_after_an_edit(port: int) -> None:
+    """Ports above 59999 too: whoever sends from there has received and rport noted in its Via."""
+    top = via(b"Via: SIP/2.0/UDP 10.0.0.10:%d;branch=z9hG4bK7;rport" % port)
+    assert top.port == port
+    top.field.edit(top.end, top.end, b";received=192.0.2.9", "test")
+    assert (top.port, top.branch, top.received) == (port, b"z9hG4bK7", "192.0.2.9")
+
+
+@pytest.mark.parametrize("end", [b"\r\n", b"\n", b" \r\n", b" \n"])
+def test_an_empty_last_parameter_does_not_reach_beyond_its_line(end: bytes) -> None:
+    """What is appended to it goes before the line end."""
+    field = Field(b"via", b"Via: SIP/2.0/UDP 10.0.0.10;branch=" + end)
+    [top] = field.elements()
+    field.edit(top.end, top.end, b";received=192.0.2.9", "test")
+    assert field.raw == b"Via: SIP/2.0/UDP 10.0.0.10;branch=;received=192.0.2.9" + end

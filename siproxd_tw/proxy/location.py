@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 from siproxd_tw.interfaces import Address
@@ -171,19 +171,23 @@ class Location:
         return found[-1] if found else None
 
     def mask_for(
-        self, aor: SIPURI, contact: SIPURI, host: str, port: int | None, *, taken: bool = False
+        self, aor: SIPURI, contact: SIPURI, host: str, port: int | None, taken: Callable[[bytes], bool]
     ) -> SIPURI:
         """Choose the URI that is to stand for a phone outside.
 
-        The user of the address of record (siproxd's form) while no other live phone has
-        it and it is not `taken`; otherwise with a token behind it that is the same at
-        every refresh.
+        The user of the address of record (siproxd's form) while no other phone has it and
+        it is not `taken`, which gets it unescaped; otherwise with a token behind it.
         """
         user = aor.user or b""
-        if taken or any(b.masked_user == unescape(user) for b in self._by_user.get(unescape(user), ())):
-            seed = bytes(aor) + b"\0" + bytes(contact)
-            user += b"~" + hashlib.blake2b(seed, digest_size=4).hexdigest().encode()
-        return SIPURI("sip", user or None, None, host, port)
+        masked, attempt = user, 0
+        while taken(unescape(masked)) or self._is_masked(unescape(masked)):
+            seed = b"%b\0%b\0%d" % (bytes(aor), bytes(contact), attempt)
+            masked = user + b"~" + hashlib.blake2b(seed, digest_size=4).hexdigest().encode()
+            attempt += 1
+        return SIPURI("sip", masked or None, None, host, port)
+
+    def _is_masked(self, user: bytes) -> bool:
+        return any(binding.masked_user == user for binding in self._by_user.get(user, ()))
 
 
 def _hosts(binding: Binding) -> set[str]:
@@ -245,7 +249,10 @@ def _binding(head: bytes, record: list[bytes]) -> Binding:
     if not seconds.isdigit() or len(seconds) > 18:
         raise ValueError(f"expected seconds since 1970, not {seconds[:40]!r}")
     contact, masked, aor = (_sip_uri(text) for text in record)
-    return Binding(contact, record[0], aor, masked, float(seconds), local=masked.host == aor.host)
+    # Who is registered with us is masked by a domain (or the one of his address of record), others by
+    # our address at that time.
+    local = masked.host == aor.host or not masked.is_address
+    return Binding(contact, record[0], aor, masked, float(seconds), local=local)
 
 
 def _sip_uri(text: bytes) -> SIPURI:

@@ -17,7 +17,6 @@ from siproxd_tw.config.settings import RegistrarConfig
 from siproxd_tw.interfaces import Address, Flow, IAddresses, Refused, Side
 from siproxd_tw.proxy.location import Binding, Location
 from siproxd_tw.proxy.masquerade import MASKED, Masquerade
-from siproxd_tw.sip.grammar import unescape
 from siproxd_tw.sip.headers import NameAddr
 from siproxd_tw.sip.message import Message, Request, Response, response_to
 from siproxd_tw.sip.uri import SIPURI
@@ -180,25 +179,20 @@ class Registrar:
         now: float,
     ) -> SIPURI:
         """The mask that the phone has, if no other Contact of this REGISTER took it; else a new one."""
-        aor, taken = registration.aor, {b.masked.user for b in registration.bindings}
+        aor, here = registration.aor, {b.masked_user for b in registration.bindings}
         same = [b for b in self._location.of(aor, now) if b.is_same_phone(uri, source, instance)]
-        same = [b for b in same if b.masked.user not in taken]
+        same = [b for b in same if b.masked_user not in here]
         if same:
             return next((b for b in same if b.contact == uri), same[-1]).masked
-        host = self._masks.get(aor.host, aor.host) if local else self._outside()
-        masked = self._location.mask_for(aor, uri, host, self._masquerade.uri_port)
-        if masked.user in taken or (
-            masked.user == aor.user and self._is_promised(aor, uri, source, instance)
-        ):
-            masked = self._location.mask_for(aor, uri, host, self._masquerade.uri_port, taken=True)
-        return masked
 
-    def _is_promised(self, aor: SIPURI, uri: SIPURI, source: Address, instance: bytes) -> bool:
-        """Whether another phone's REGISTER is on its way with the user of `aor` as its mask."""
-        rival = self._pending.get(unescape(aor.user or b""))
-        if rival is None:
-            return False
-        return not (rival.aor == aor and rival.is_same_phone(uri, source, instance))
+        def taken(user: bytes) -> bool:
+            """Whether this REGISTER or another phone's, on its way, has that mask."""
+            rival = self._pending.get(user)
+            ours = rival is None or (rival.aor == aor and rival.is_same_phone(uri, source, instance))
+            return user in here or not ours
+
+        host = self._masks.get(aor.host, aor.host) if local else self._outside()
+        return self._location.mask_for(aor, uri, host, self._masquerade.uri_port, taken)
 
     def _outside(self) -> str:
         host = self._addresses.advertised(Side.OUTSIDE)

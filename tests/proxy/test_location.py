@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from siproxd_tw.interfaces import Address
 from siproxd_tw.proxy.location import GRACE, SLOTS, Binding, Location, dumps, loads
+from siproxd_tw.sip.grammar import unescape
 from siproxd_tw.sip.uri import SIPURI, parse_uri
 from tests.support.generated import sip_uris
 
@@ -182,28 +183,51 @@ def test_same_phone() -> None:
 # masqueraded users
 
 
+def free(user: bytes) -> bool:
+    """No user is taken by anything but the bindings."""
+    return False
+
+
 def test_mask_is_the_user_of_the_address_of_record() -> None:
     """The form of siproxd, as long as nobody else has it; escapes stay as they are."""
     mask = Location().mask_for(
-        uri("sip:%61lice:pw@sip.provider.test:99;x=1"), uri("sip:a@10.0.0.10"), "203.0.113.1", 5070
+        uri("sip:%61lice:pw@sip.provider.test:99;x=1"), uri("sip:a@10.0.0.10"), "203.0.113.1", 5070, free
     )
     assert bytes(mask) == b"sip:%61lice@203.0.113.1:5070"
 
 
 def test_mask_of_the_second_phone_has_a_token() -> None:
-    """The token depends on phone and account alone: every refresh gives it again."""
+    """The token comes of phone and account; without the first phone there is none."""
     first = binding()
     location = located(first)
     aor, contact = uri("sip:alice@sip.other.test"), uri("sip:alice@10.0.0.11")
-    mask = location.mask_for(aor, contact, "203.0.113.1", None)
+    mask = location.mask_for(aor, contact, "203.0.113.1", None, free)
     assert mask.user is not None
     assert mask.user.startswith(b"alice~")
-    assert mask == location.mask_for(aor, contact, "203.0.113.1", None)
-    assert mask != location.mask_for(aor, uri("sip:alice@10.0.0.12"), "203.0.113.1", None)
-    assert mask != location.mask_for(first.aor, contact, "203.0.113.1", None)
+    assert mask == location.mask_for(aor, contact, "203.0.113.1", None, free)
+    assert mask != location.mask_for(aor, uri("sip:alice@10.0.0.12"), "203.0.113.1", None, free)
+    assert mask != location.mask_for(first.aor, contact, "203.0.113.1", None, free)
     location.remove(first)
-    assert location.mask_for(aor, contact, "203.0.113.1", None).user == b"alice"
-    assert location.mask_for(aor, contact, "203.0.113.1", None, taken=True) == mask
+    assert location.mask_for(aor, contact, "203.0.113.1", None, free).user == b"alice"
+
+
+def test_a_mask_that_is_taken_is_not_given_again() -> None:
+    """Neither the plain user nor any token: three phones behind one NAT may look alike."""
+    location = Location()
+    aor, contact = uri("sip:%61lice@sip.provider.test"), uri("sip:alice@192.168.1.2")
+    given: list[bytes] = []
+    for _ in range(3):
+        mask = location.mask_for(aor, contact, "203.0.113.1", None, lambda user: user in given)
+        given.append(unescape(mask.user or b""))
+    assert given[0] == b"alice"
+    assert len(set(given)) == 3
+
+
+def test_who_was_registered_here_is_known_by_his_mask() -> None:
+    """A domain stands for him outside, the one of mask_host too; others have our address."""
+    text = b"****:1:1800000120\nsip:a@10.0.0.11\n%b\nsip:a@foo.test\n"
+    masks = (b"sip:a@foo.test", b"sip:a@shown.test", b"sip:a@203.0.113.1")
+    assert [loads(text % mask)[0][0].local for mask in masks] == [True, True, False]
 
 
 # the registration file

@@ -8,8 +8,10 @@ itself, and the ACK or PRACK answers it. What the descriptions say is the relay'
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import replace
+from typing import NamedTuple
 
 from twisted.logger import Logger
 
@@ -17,6 +19,7 @@ from siproxd_tw.edits import Edit
 from siproxd_tw.interfaces import Exchange, IMediaRelay, MediaNotAcceptable, MediaUnavailable, Refused, Side
 from siproxd_tw.proxy.context import ResponseContext
 from siproxd_tw.sip.message import Message, Request, Response
+from siproxd_tw.sip.multipart import description_span
 
 __all__ = ["OfferAnswer"]
 
@@ -27,6 +30,30 @@ MOST_WAITING = 10_000
 
 #: Seconds that a caller outside has for its ACK: a phone repeats its 2xx for 64*T1 (RFC 3261 13.3.1.4).
 LONGEST_WITHOUT_ACK = 40.0
+
+
+class _Description(NamedTuple):
+    """The session description in the body of a message, which may have other parts."""
+
+    message: Message
+    start: int
+    end: int
+
+    @classmethod
+    def of(cls, message: Message) -> _Description | None:
+        """Find it; None when there is none."""
+        span = description_span(message)
+        return None if span is None else cls(message, *span)
+
+    @property
+    def text(self) -> bytes:
+        """What it says."""
+        return self.message.body[self.start : self.end]
+
+    def edit(self, edits: Sequence[Edit]) -> None:
+        """Carry out `edits`, in positions of the description, in the message."""
+        at = self.start
+        self.message.edit_body([Edit(at + e.start, at + e.end, e.replacement, e.reason) for e in edits])
 
 
 class OfferAnswer:
@@ -44,15 +71,16 @@ class OfferAnswer:
 
         Raises Refused, with 503 or 488, when the media cannot be relayed.
         """
-        if not _has_description(request):
+        description = _Description.of(request)
+        if description is None:
             return
-        if request.method == "PRACK" and await self._answered_in_request(request, request.cseq.number):
+        if request.method == "PRACK" and await self._answered_in_request(request, description):
             return
         exchange = Exchange(
             request.call_id, request.from_tag, request.to_tag, context.flow.side, context.side, context.branch
         )
         try:
-            request.edit_body(await self._relay.offer(exchange, request.body))
+            description.edit(await self._relay.offer(exchange, description.text))
         except MediaNotAcceptable as why:
             self._log.debug("media not acceptable: {why}", why=why, call_id=request.call_id)
             raise Refused(488, "media not acceptable") from why
@@ -67,11 +95,13 @@ class OfferAnswer:
     async def ack_forwarded(self, ack: Request) -> None:
         """Carry the answer in the ACK for a 2xx that made the offer; any ACK confirms the call."""
         self._unconfirmed.pop((ack.call_id, ack.from_tag, ack.to_tag, ack.cseq.number), None)
-        if _has_description(ack):
-            await self._answered_in_request(ack, ack.cseq.number)
+        description = _Description.of(ack)
+        if description is not None:
+            await self._answered_in_request(ack, description)
 
-    async def _answered_in_request(self, request: Request, cseq: int) -> bool:
+    async def _answered_in_request(self, request: Request, description: _Description) -> bool:
         """Whether `request` answers an offer that a response made; then it is carried."""
+        cseq = request.cseq.number
         if request.method == "PRACK":
             cseq = _cseq_of_rack(request.value(b"rack"))
         key = (request.call_id, request.from_tag, request.to_tag, cseq)
@@ -80,31 +110,35 @@ class OfferAnswer:
             return False
         if request.method == "PRACK":
             del self._waiting[key]  # the next one offers; an ACK comes again with each 2xx
-        request.edit_body(await self._relay.answer(exchange.reply, request.body))
+        description.edit(await self._relay.answer(exchange.reply, description.text))
         return True
 
     async def response_forwarded(self, response: Response, context: ResponseContext) -> None:
         """Carry the description of `response`, about to be sent back."""
         if response.status >= 300:
             return
-        if not _has_description(response):
+        description = _Description.of(response)
+        if description is None:
             await self._still_ringing(response, context)
             return
-        description = (response.to_tag, response.body)
-        carried = context.carried.get(description)
+        key = (response.to_tag, description.text)
+        carried = context.carried.get(key)
         if carried is None or context.offered_by_request:
-            carried = await self._edits_of_response(response, context) or carried or []
-        context.carried[description] = carried
-        response.edit_body(carried)
+            carried = await self._edits_of_response(response, description.text, context) or carried or []
+        context.carried[key] = carried
+        description.edit(carried)
 
     async def _still_ringing(self, response: Response, context: ResponseContext) -> None:
         """Repeat the offer of a request that gets no answer but signs of life."""
         offer = context.offer if context.offered_by_request and not context.carried else None
-        if offer is not None and response.status < 200:
+        description = _Description.of(context.request)
+        if offer is not None and description is not None and response.status < 200:
             with suppress(MediaUnavailable):  # forgotten, and nothing is free: the answer will find no media
-                await self._relay.offer(offer, context.request.body)
+                await self._relay.offer(offer, description.text)
 
-    async def _edits_of_response(self, response: Response, context: ResponseContext) -> list[Edit]:
+    async def _edits_of_response(
+        self, response: Response, sdp: bytes, context: ResponseContext
+    ) -> list[Edit]:
         if context.offered_by_request:
             offer = context.offer
             if offer is None:
@@ -114,16 +148,18 @@ class OfferAnswer:
                 # Two phones have answered: a caller keeps the first and hangs up on the others
                 # (13.2.2.4). An answer to no offer that is known is edited and moves no media.
                 exchange = replace(exchange, sender=context.accepted_by[0], transaction=b"")
-            return await self._relay.answer(exchange, response.body)
+            return await self._relay.answer(exchange, sdp)
         if context.method == "INVITE":  # no other response offers (RFC 6337); one to OPTIONS only informs
-            return await self._offered_in_response(response, context)
+            return await self._offered_in_response(response, sdp, context)
         return []
 
-    async def _offered_in_response(self, response: Response, context: ResponseContext) -> list[Edit]:
+    async def _offered_in_response(
+        self, response: Response, sdp: bytes, context: ResponseContext
+    ) -> list[Edit]:
         call_id, caller, callee = response.call_id, response.from_tag, response.to_tag
         exchange = Exchange(call_id, callee, caller, context.side, context.flow.side, context.branch)
         try:
-            edits = await self._relay.offer(exchange, response.body)
+            edits = await self._relay.offer(exchange, sdp)
         except MediaUnavailable as why:
             # The 2xx is on its way to the caller already and cannot be refused any more.
             self._log.warn(
@@ -172,14 +208,6 @@ class OfferAnswer:
     async def hung_up(self, bye: Request, side: Side, other: Side) -> None:
         """Free the media between the two parties of a dialog."""
         await self._relay.delete(Exchange(bye.call_id, bye.from_tag, bye.to_tag, side, other, b""))
-
-
-def _has_description(message: Message) -> bool:
-    return (
-        bool(message.body)
-        and message.content_type == b"application/sdp"
-        and message.first(b"content-encoding") is None
-    )
 
 
 def _is_for_a_call(request: Request) -> bool:

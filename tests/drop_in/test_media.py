@@ -245,3 +245,26 @@ def test_tc19_no_port_is_left(laboratory):
     assert media(fourth.offered) == media(first.offered)
     (inside,), (outside,) = media(second.answered), media(second.offered)
     assert lab.relayed("10.0.0.10:40010", inside) == [f"{outside} > 203.0.113.60:50000"]
+
+
+BOB = "sip:bob@sip.provider.test"
+
+
+def test_n26_a_description_with_company(lab):
+    """An emergency call brings its location along: the description is relayed, the location stays."""
+    registered(lab)
+    location = "Content-Type: application/pidf+xml\n\n<presence entity='sip:alice@10.0.0.10'/>"
+    content = "Content-Type: multipart/mixed;boundary=b1"
+
+    def parts(sdp):
+        return f"--b1\n{location}\n--b1\nContent-Type: application/sdp\n\n{sdp}\n--b1--\n"
+
+    lab.p.send(invite(BOB, content, body=parts(SDP.audio("10.0.0.10", 40000))))
+    offered = lab.v.sees(f"INVITE {BOB} SIP/2.0\n\n{parts(SDP.audio('203.0.113.1', 7070))}")
+    lab.p.sees("SIP/2.0 100 …")
+    lab.v.send(answer(offered, "180 Ringing"))
+    lab.p.sees("SIP/2.0 180 …")
+    contact = "Contact: <sip:bob@203.0.113.50>"
+    lab.v.send(answer(offered, "200 OK", contact, content, body=parts(SDP.audio("203.0.113.60", 50000))))
+    lab.p.sees(f"SIP/2.0 200 OK\n\n{parts(SDP.audio('10.0.0.1', 7072))}")
+    assert lab.relayed("10.0.0.10:40000", "10.0.0.1:7072") == ["203.0.113.1:7070 > 203.0.113.60:50000"]

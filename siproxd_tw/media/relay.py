@@ -44,7 +44,7 @@ __all__ = ["LocalRelay", "NoRelay"]
 LONGEST_SWEEP = 5.0
 """Seconds between two looks at the counters, at most."""
 MOST_STREAMS = 16
-"""What one description may have of ports: a phone has two or three streams, a hostile INVITE has thousands."""
+"""What one description may have ports for: a phone has two or three streams, a hostile INVITE thousands."""
 
 
 @implementer(IMediaRelay, IStatus)

@@ -519,7 +519,7 @@ class TestPorts:
         close(bed)
 
     def test_more_streams_than_anybody_needs(self, bed):
-        """One description cannot have all the ports: beyond 16 streams it is not acceptable; port 0 is free."""
+        """One description cannot have all the ports; those with port 0 cost none."""
         lines = [f"audio {40000 + 2 * n} RTP/AVP 0" for n in range(MOST_STREAMS + 1)]
         disabled = ["audio 0 RTP/AVP 0"] * 1000
         with pytest.raises(MediaNotAcceptable, match="17 streams in one description, at most 16"):

@@ -399,7 +399,7 @@ class TestEnd:
         assert session.is_over(160, 30)
 
     def test_silence_from_the_beginning(self):
-        """Until the first packet it may still be ringing, with a description in the 183: not over for 5 minutes."""
+        """Until the first packet it may still be ringing, with a description in the 183."""
         session, offer = new_call()
         session.answered(offer, b"b", description(BOB.at(50000)), 100)
         assert not session.is_over(100 + LONGEST_RINGING - 1, 30)

@@ -110,8 +110,9 @@ def _with_interfaces(reading: Reading) -> Config:
     network = config.network
     if network.inside and network.outside:
         return config
-    for problem in _missing_interface(reading):
-        raise SystemExit(str(problem))
+    if missing := _missing_interface(reading):
+        # With what else is wrong, for that may be why: a misspelt key.
+        raise SystemExit("\n".join(map(str, (*reading.problems, *missing))))
     try:
         found = detect(interfaces(), default_route_address())
     except (ValueError, OSError) as error:
@@ -141,6 +142,7 @@ class _Assembly(MultiService):
         self._addresses = addresses
         self._siproxd = siproxd
         self._reading = reading
+        self._ending = False
 
     def startService(self) -> None:
         """Start everything, or end the process with one line that says why not."""
@@ -182,11 +184,15 @@ class _Assembly(MultiService):
         _log.warn("SIGHUP: the configuration is not read again, that comes later; restart to change it")
 
     def _end(self) -> None:
-        if self._reactor.running:
+        """Stop, once: a second Ctrl-C finds a reactor that stops already, and would be a traceback."""
+        if self._reactor.running and not self._ending:
+            self._ending = True
             self._reactor.stop()
 
     def _log_status(self) -> None:
         _log.info("status {status}", status=json.dumps(self._siproxd.status(), default=str, sort_keys=True))
+        for stream in self._siproxd.relay.streams():
+            _log.info("stream {stream}", stream=json.dumps(stream, default=str))
 
     def _welcome(self) -> None:
         """Say what to type into a phone."""

@@ -112,6 +112,12 @@ def test_one_interface_is_missing(tmp_path: Path) -> None:
     file.write_text("if_inbound = lo\n")
     with pytest.raises(SystemExit, match="if_outbound is missing"):
         makeService(options("--config", str(file)))
+    file.write_text("if_inbound = lo\nif_outbund = lo\n")
+    with pytest.raises(
+        SystemExit, match=r"(?s)2: unknown key .* did you mean if_outbound.*if_outbound is miss"
+    ):
+        makeService(options("--config", str(file)))
+    file.write_text("if_inbound = lo\n")
     with pytest.raises(SystemExit) as ended:
         options("--config", str(file), "--check")
     assert ended.value.code == 1
@@ -150,6 +156,7 @@ def test_a_run_from_start_to_end(good: Path, free_port: int) -> None:
         os.kill(process.pid, signal.SIGHUP)
         until(process, "SIGHUP")
         process.terminate()
+        process.send_signal(signal.SIGINT)  # impatient, or a terminal and make that both say it
         assert "Traceback" not in "".join(until(process, "Server Shut Down"))
         assert process.wait(20) == 0
 

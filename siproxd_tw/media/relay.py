@@ -129,13 +129,16 @@ class LocalRelay:
     def query(self, call_id: bytes) -> Deferred[Sequence[Mapping[str, object]]]:
         """See IMediaRelay."""
         now = self._clock.seconds()
-        return succeed(
-            [
-                self._describe(session, stream, now)
-                for session in self._sessions.get(call_id, ())
-                for stream in session.all_streams()
-            ]
-        )
+        sessions = self._sessions.get(call_id, ())
+        return succeed([self._describe(s, stream, now) for s in sessions for stream in s.all_streams()])
+
+    def streams(self) -> Sequence[Mapping[str, object]]:
+        """Describe every stream of every call as `query` does."""
+        now = self._clock.seconds()
+        sessions = chain.from_iterable(self._sessions.values())
+        return [
+            self._describe(session, stream, now) for session in sessions for stream in session.all_streams()
+        ]
 
     # IStatus
 
@@ -405,6 +408,10 @@ class NoRelay:
     def query(self, call_id: bytes) -> Deferred[Sequence[Mapping[str, object]]]:
         """See IMediaRelay."""
         return succeed([])
+
+    def streams(self) -> Sequence[Mapping[str, object]]:
+        """Return none; here because `LocalRelay` has it."""
+        return []
 
     def status(self) -> Mapping[str, object]:
         """See IStatus."""

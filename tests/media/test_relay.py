@@ -67,7 +67,7 @@ def test_no_relay():
     assert result(relay.withdraw(first)) is None
     assert result(relay.delete(first)) is None
     assert result(relay.query(b"call")) == []
-    assert relay.status() == {}
+    assert relay.status() == {} and relay.streams() == []
     assert result(relay.stop()) is None
 
 
@@ -719,6 +719,7 @@ def test_status_and_query(bed):
     bed.peer(BOB, 50000).send(rtp(1), ("203.0.113.1", outside))
     bed.network.peer("192.0.2.66", 666).send(rtp(1), ("203.0.113.1", outside))
     (stream,) = bed.streams()
+    assert bed.relay.streams() == [stream]
     inner, outer = stream.pop("legs")
     assert stream == {"call_id": "call@10.0.0.10", "media": 0, "agreed": True, "hold": False, "idle": 0.0}
     assert (inner["side"], inner["host"], inner["port"]) == ("inside", "10.0.0.1", inside)
@@ -750,4 +751,4 @@ def test_status_and_query(bed):
     expected |= {"sessions": 0, "streams": 0}
     expected["ports"] = {host: {"used": 0, "free": 10} for host in ("10.0.0.1", "203.0.113.1")}
     assert bed.relay.status() == expected
-    assert bed.streams() == []
+    assert bed.streams() == bed.relay.streams() == []

@@ -13,8 +13,9 @@ help: ## show what can be made
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
 	  || { echo "siproxd_tw needs Python 3.11 or newer; $(PYTHON) is $$($(PYTHON) --version 2>&1)"; exit 1; }
-	@$(PYTHON) -m venv $(VENV) \
-	  || { echo "No venv module: install it (Debian: apt-get install python3-venv) and try again"; rm -rf $(VENV); exit 1; }
+	@$(PYTHON) -c 'import venv, ensurepip' 2>/dev/null \
+	  || { echo "$(PYTHON) has no venv module: install it (Debian: apt-get install python3-venv) and try again"; exit 1; }
+	@$(PYTHON) -m venv $(VENV) || { echo "cannot make $(VENV) here"; exit 1; }
 
 $(VENV)/.run: pyproject.toml | $(BIN)/python
 	$(BIN)/pip install -q --disable-pip-version-check -e .

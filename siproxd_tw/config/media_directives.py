@@ -48,12 +48,15 @@ MEDIA: dict[str, tuple[Directive, ...]] = {
         Directive(
             "rtp_timeout",
             Kind.INTEGER,
-            "How long a stream may be without RTP before its ports are freed.",
+            "How long a call may be without media before its ports are freed: without RTP or RTCP in any of "
+            "its streams, in either direction. A call on hold has a day. One in which nothing has been heard "
+            "yet has five minutes at least, for it may be ringing.",
             default="300",
             unit="s",
             low=1,
-            reason="0 would end each stream at its first pause",
-            compatibility="siproxd's default is 0, which ends a stream at the first pause.",
+            reason="0 would end each call at its first pause",
+            compatibility="siproxd's default is 0, which ends a stream at the first pause. It ends each "
+            "stream by itself, on hold as well, and RTCP does not count.",
         ),
         Directive(
             "rtp_dscp",

@@ -25,7 +25,7 @@ def test_a_timeout_of_0_is_refused_with_the_reason() -> None:
     """It is siproxd's default and ends calls."""
     value, findings = convert(DIRECTIVES["rtp_timeout"], "0")
     assert value is None
-    assert "0 would end each stream at its first pause" in findings[0].text
+    assert "0 would end each call at its first pause" in findings[0].text
 
 
 def test_dejitter_ends_at_a_second_and_a_half() -> None:

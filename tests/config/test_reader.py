@@ -120,7 +120,7 @@ def test_every_mistake_has_its_line() -> None:
     reading = load(str(FILES / "mistakes.conf"))
     assert said(reading, "error") == [
         '3: rtp_timeout: "soon" is not a number, expected a whole number from 1 to 2147483647 (s)',
-        '4: rtp_timeout: "0" is out of range (0 would end each stream at its first pause), '
+        '4: rtp_timeout: "0" is out of range (0 would end each call at its first pause), '
         "expected a whole number from 1 to 2147483647 (s)",
         '5: sip_listen_port: "70000" is out of range, expected a whole number from 1 to 65535',
         '6: rtp_proxy_enable: "2" is neither, expected 0 or 1',

@@ -40,7 +40,7 @@ __all__ = ["Siproxd"]
 #: Seconds between looks at what has expired (siproxd's tick).
 TICK = 5.0
 
-#: Seconds that changed registrations wait for more changes before they are written.
+#: Seconds that changed registrations wait for more changes before they are written, at least.
 SAVE_DELAY = 1.0
 
 
@@ -196,7 +196,8 @@ class Siproxd(MultiService):
         if not self.running or self._file is None:
             return
         if self._saving is None or not self._saving.active():
-            self._saving = self._reactor.callLater(SAVE_DELAY, self._save)
+            delay = max(SAVE_DELAY, self._config.registrar.autosave)
+            self._saving = self._reactor.callLater(delay, self._save)
 
     def _save(self) -> Deferred[Any] | None:
         return None if self._file is None else self._file.save(dumps(self.location))

@@ -270,6 +270,20 @@ def test_registrations_are_saved_soon_after_a_change(file: Path) -> None:
     host.stop()
 
 
+def test_registrations_are_saved_as_seldom_as_wanted(file: Path) -> None:
+    """With autosave_registrations a change waits so long for others, for the sake of flash memory."""
+    config = saving(file)
+    registrar = replace(config.registrar, autosave=300.0)
+    host = Host(replace(config, registrar=registrar)).start()
+    host.send(register("carol@foo.test", "<sip:carol@10.0.0.10>"))
+    assert host.received() == ["SIP/2.0 200 OK"]
+    host.reactor.pump([1.0] * 299)
+    assert not file.exists()
+    host.reactor.advance(1)
+    assert [b.user for b in loads(file.read_bytes())[0]] == [b"carol"]
+    host.stop()
+
+
 def test_what_runs_out_is_saved(file: Path) -> None:
     """The tick removes it and the file follows."""
     file.write_bytes(RECORD % (START + 60))

@@ -92,9 +92,11 @@ CORE: dict[str, tuple[Directive, ...]] = {
         Directive(
             "autosave_registrations",
             Kind.INTEGER,
-            "How often `registration_file` is written; 0 means only at the end.",
+            "How long a change may wait until `registration_file` is written; 0 means a second. At the end "
+            "it is written in any case.",
             default="0",
             unit="s",
+            compatibility="In siproxd 0 means only at the end, and registrations are lost with the power.",
         ),
         Directive(
             "default_expires",

@@ -73,7 +73,7 @@ class RegistrarConfig:
     file: str = ""
     """Where they are saved (`registration_file`); empty: not at all."""
     autosave: float = 0.0
-    """Seconds between saves; 0: only at the end."""
+    """Seconds that a change may wait until it is saved."""
     default_expires: int = 3600
     """Seconds that a registration is valid when nobody says (RFC 3261 section 10.3)."""
     masks: tuple[tuple[str, str], ...] = ()

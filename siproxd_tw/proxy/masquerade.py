@@ -69,8 +69,8 @@ class Masquerade:
 
     def _is_third_party(self, message: Message, uri: SIPURI, flow: Flow) -> bool:
         """Whether a Contact is not the phone itself: in a redirection, unless it is an inside address."""
-        if self._addresses.is_own(uri.host):
-            return True  # a phone that uses STUN, or an address that is masqueraded already
+        if self._addresses.is_own(uri.host) and (uri.port or 5060) == self._port:
+            return True  # masqueraded already; a PBX on the gateway itself has another port
         redirects = isinstance(message, Response) and message.status >= 300
         inside = uri.is_address and self._addresses.side_of(uri.host, Side.OUTSIDE) is Side.INSIDE
         return redirects and not inside and uri.host != flow.remote.host

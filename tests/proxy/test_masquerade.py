@@ -145,10 +145,17 @@ def test_a_redirection_to_the_phone_itself() -> None:
     assert values(moved, "Contact") == ["<sip:other@203.0.113.1:5060>, <sip:third@192.168.9.10>"]
 
 
-def test_a_contact_that_is_ours_already_stays() -> None:
-    """A phone that learnt the outside address, and a call that passes us twice."""
-    gate = Gate()
-    assert gate.hidden(invite("Contact: <sip:alice@203.0.113.1:4711>")) == ["<sip:alice@203.0.113.1:4711>"]
+@pytest.mark.parametrize("port", ["", ":5060"])
+def test_a_contact_that_is_ours_already_stays(port: str) -> None:
+    """A call that passes us twice."""
+    contact = f"<sip:alice@203.0.113.1{port}>"
+    assert Gate().hidden(invite(f"Contact: {contact}")) == [contact]
+
+
+@pytest.mark.parametrize("contact", ["sip:a@203.0.113.1:4711", "sip:a@10.0.0.1:5061"])
+def test_a_contact_at_another_port_of_ours(contact: str) -> None:
+    """A phone that learnt the outside address by STUN, and a PBX on the gateway: neither is reached there."""
+    assert Gate().hidden(invite(f"Contact: <{contact}>")) == ["<sip:a@203.0.113.1:5060>"]
 
 
 def test_a_name_in_a_request_is_the_phone() -> None:

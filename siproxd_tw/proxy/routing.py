@@ -83,13 +83,14 @@ class Routing:
         local = self._phone(request, flow, now)
         if local is not None:
             return local
-        if flow.side is Side.OUTSIDE or self._is_here(request):
+        if flow.side is Side.OUTSIDE or self._names_us(request):
             if request.to_tag:
                 raise Refused(481, "no such dialog")
             raise Refused(404, OURSELVES if self._is_for_us(request) else "no such phone")
-        if not self._may_call_out(request, flow):
+        target = self.beyond(request)
+        if target.side is Side.OUTSIDE and not self._may_call_out(request, flow):
             raise Refused(408, "neither caller nor callee is registered")
-        return self.beyond(request)
+        return target
 
     def beyond(self, request: Request) -> Target:
         """Return the target of a request that is for none of our phones: also of a REGISTER."""
@@ -160,9 +161,14 @@ class Routing:
     def _is_here(self, request: Request) -> bool:
         """Whether the Request-URI names us: one of our addresses, or a domain that we are registrar of."""
         uri = request.uri
-        if not isinstance(uri, SIPURI) or request.routes():
-            return False
-        return self.is_mine(uri) or self._location.is_local_domain(uri.host)
+        if self._names_us(request):
+            return True
+        return isinstance(uri, SIPURI) and self._location.is_local_domain(uri.host) and not request.routes()
+
+    def _names_us(self, request: Request) -> bool:
+        """Whether the Request-URI is one of our addresses."""
+        uri = request.uri
+        return isinstance(uri, SIPURI) and self.is_mine(uri) and not request.routes()
 
     def _is_for_us(self, request: Request) -> bool:
         uri = request.uri
@@ -183,6 +189,8 @@ class Routing:
             raise Refused(416, "unsupported URI scheme")
         if uri.is_address and self._addresses.side_of(uri.host, Side.OUTSIDE) is Side.INSIDE:
             return NextHop(uri.host, uri.port)  # a neighbour: no outbound proxy leads there
+        if self._location.is_local_domain(uri.host):
+            return NextHop(uri.host, uri.port)  # DNS knows whether the rest of the domain is ours, too
         caller = request.from_.uri
         proxy = self._config.for_domain(caller.host) if isinstance(caller, SIPURI) else None
         if proxy is not None:

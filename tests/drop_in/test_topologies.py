@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: MIT
-"""Where else the proxy is put: a PBX beside it on the gateway (T6), a PBX of the inside, odd registrations."""
+"""Where else the proxy is put: beside a PBX on the gateway (T6), before a PBX of the inside."""
 
 from __future__ import annotations
 
 from tests.support.calls import hang_up, registered
-from tests.support.messages import SDP, Dialog, answer, invite, media, request
+from tests.support.messages import ALICE, SDP, Dialog, answer, invite, media, register, request
 
 BOB = "sip:bob@sip.provider.test"
 
@@ -46,3 +46,34 @@ def test_t6_a_call_to_a_pbx_on_the_gateway(lab):
     again = pbx.sees("SUBSCRIBE sip:4711@10.0.0.1:5061 SIP/2.0")
     pbx.send(answer(again, "200 OK"))
     lab.w.sees("SIP/2.0 200 OK")
+
+
+def test_an_unregistered_phone_calls_a_pbx_inside(lab):
+    """Both are neighbours: the PBX decides who may call, as it decided who may register."""
+    pbx = lab.party("N", "10.0.0.20", 5060)
+    lab.p.send(register("alice@10.0.0.20", "<sip:alice@10.0.0.10:5062>"))
+    registration = pbx.sees("""
+        REGISTER sip:10.0.0.20 SIP/2.0
+        Contact: <sip:alice@10.0.0.10:5062>
+        """)
+    pbx.send(answer(registration, "200 OK", "Contact: <sip:alice@10.0.0.10:5062>;expires=600"))
+    lab.p.sees("SIP/2.0 200 OK")
+    lab.p.send(request("OPTIONS", "sip:bob@10.0.0.20", "Contact: <sip:alice@10.0.0.10:5062>"))
+    ping = pbx.sees("""
+        OPTIONS sip:bob@10.0.0.20 SIP/2.0
+        Contact: <sip:alice@10.0.0.10:5062>
+        """)
+    pbx.send(answer(ping, "200 OK"))
+    lab.p.sees("SIP/2.0 200 OK")
+
+
+def test_a_provider_s_account_that_is_registered_here(lab):
+    """A phone with our address as registrar and the provider's domain does not take that domain from all."""
+    lab.p.send(
+        register(ALICE, "<sip:alice@10.0.0.10:5062>").replace("sip:sip.provider.test", "sip:10.0.0.1", 1)
+    )
+    lab.p.sees("SIP/2.0 200 OK")
+    lab.p.send(request("OPTIONS", BOB))
+    ping = lab.v.sees(f"OPTIONS {BOB} SIP/2.0")
+    lab.v.send(answer(ping, "200 OK"))
+    lab.p.sees("SIP/2.0 200 OK")

@@ -269,10 +269,12 @@ def test_from_inside(exchange: Exchange, target: str, goes: str) -> None:
 
 
 def test_a_domain_that_we_are_registrar_of(exchange: Exchange) -> None:
-    """Its users are called directly, and who is not there is nowhere."""
+    """Its users are called directly; for the others DNS says whether the domain is ours alone."""
     exchange.bind("sip:c@10.0.0.12", "sip:carol@foo.test", "sip:carol@foo.test", local=True)
+    exchange.bind("sip:alice@10.0.0.10:5062", "sip:alice@sip.provider.test", "sip:alice@203.0.113.1")
     assert exchange.target(P, "sip:carol@foo.test") == "inside 10.0.0.12 as sip:c@10.0.0.12"
-    assert exchange.target(P, "sip:nobody@foo.test") == "404 no such phone"
+    assert exchange.target(P, "sip:nobody@foo.test") == "outside foo.test"
+    assert exchange.target(W, "sip:nobody@foo.test") == "404 no such phone"
     assert exchange.target(W, "sip:carol@foo.test") == "inside 10.0.0.12 as sip:c@10.0.0.12"
 
 

@@ -127,6 +127,7 @@ class Siproxd(MultiService):
         if self._saving is not None and self._saving.active():
             self._saving.cancel()
         self.signalling.stop()
+        self.core.stop()
         waiting = [maybeDeferred(self._save), maybeDeferred(self.relay.stop)]
         waiting += [maybeDeferred(transport.stop) for transport in self._transports.values()]
         self._transports.clear()

@@ -190,6 +190,13 @@ class ProxyCore:
                 self._queues[call_id].extend(queue)
                 return
 
+    def stop(self) -> None:
+        """Drop what still waits behind a look-up; nothing could be sent any more."""
+        for queue in self._queues.values():
+            for work in queue:
+                work.close()
+            queue.clear()
+
     def _broke(self, failure: Failure) -> None:
         self._counters["internal errors"] += 1
         self._log.failure("a message could not be processed", failure=failure)
@@ -337,6 +344,9 @@ class ProxyCore:
         """Process a response (16.7) and send it back."""
         if not context.best(response):
             self._counters["late responses"] += 1
+            return
+        if len(response.vias()) < 2:
+            self._counters["responses without the Via of their request"] += 1
             return
         now = self._clock.seconds()
         response.remove_element(response.top_via, "our Via (16.7 step 3)")

@@ -17,7 +17,14 @@ from siproxd_tw.config.networks import parse as networks
 from siproxd_tw.config.settings import AccessConfig, AuthConfig, RoutingConfig
 from siproxd_tw.interfaces import ISignalling, IStatus, ITransactionUser, ITransport, Refused, Side
 from siproxd_tw.proxy.forwarding import branch_for
-from siproxd_tw.sip.transactionlayer import RingingTooLong, StrayResponse, TransactionFailed, local_tag
+from siproxd_tw.sip.message import response_to
+from siproxd_tw.sip.transactionlayer import (
+    ResponseReceived,
+    RingingTooLong,
+    StrayResponse,
+    TransactionFailed,
+    local_tag,
+)
 from tests.support.bench import NOW, SECRET, Bench
 from tests.support.messages import ALICE, differences, invite, register, request, values
 
@@ -280,6 +287,18 @@ def test_the_last_answer_is_the_last(bench: Bench) -> None:
     assert counted(bench, "stray responses") == 1
 
 
+def test_a_response_without_the_via_of_its_request(bench: Bench) -> None:
+    """Nobody behind us could be meant by it: dropped and counted."""
+    bench.receive(request("MESSAGE", "sip:bob@sip.provider.test"))
+    bench.happened()
+    response = response_to(bench.client().request, 200)
+    for via in reversed(response.vias()[1:]):
+        response.remove_element(via, "test")
+    bench.core.event_received(ResponseReceived(bench.client(), response))
+    assert bench.happened() == []
+    assert counted(bench, "responses without the Via of their request") == 1
+
+
 def test_a_100_goes_no_further(bench: Bench) -> None:
     """It is for one hop only (16.7 step 5)."""
     bench.receive(request("SUBSCRIBE", "sip:bob@sip.provider.test"))
@@ -326,6 +345,17 @@ def test_a_refusal_in_the_queue_does_not_stop_it(bench: Bench) -> None:
     bench.receive(request("MESSAGE", "sip:bob@203.0.113.60", "Call-ID: slow"))
     bench.resolver.release()
     assert bench.happened() == [f"503 to {PHONE}", "MESSAGE to 203.0.113.60:5060"]
+    assert counted(bench, "waiting") == 0
+
+
+def test_what_waits_when_it_stops_is_dropped(bench: Bench) -> None:
+    """What comes behind a look-up is forgotten without a warning, and the look-up's end changes nothing."""
+    bench.resolver.hold()
+    bench.receive(request("MESSAGE", "sip:bob@sip.provider.test", "Call-ID: slow", "CSeq: 1 MESSAGE"))
+    bench.receive(request("MESSAGE", "sip:bob@203.0.113.60", "Call-ID: slow", "CSeq: 2 MESSAGE"))
+    bench.core.stop()
+    bench.resolver.release()
+    assert bench.happened() == [f"MESSAGE to {PROVIDER}"]
     assert counted(bench, "waiting") == 0
 
 

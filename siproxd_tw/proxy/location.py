@@ -105,7 +105,8 @@ class Location:
         """Enter `binding`; one that is entered already is indexed anew."""
         self.remove(binding)
         self._bindings[id(binding)] = binding
-        self._local_domains[binding.aor.host] += binding.local
+        if binding.local:
+            self._local_domains[binding.aor.host] += 1
         for user in {binding.user, binding.masked_user}:
             self._by_user.setdefault(user, []).append(binding)
         for host in _hosts(binding):
@@ -115,7 +116,10 @@ class Location:
         """Take `binding` out, if it is there; it must be as it was when it was entered."""
         if self._bindings.pop(id(binding), None) is None:
             return
-        self._local_domains[binding.aor.host] -= binding.local
+        if binding.local:
+            self._local_domains[binding.aor.host] -= 1
+            if not self._local_domains[binding.aor.host]:
+                del self._local_domains[binding.aor.host]
         for user in {binding.user, binding.masked_user}:
             _discard(self._by_user, user, binding)
         for host in _hosts(binding):

@@ -103,6 +103,20 @@ def test_tc30_restart(file, restarted):
     assert is_reachable(lab, lab.p, "sip:alice@203.0.113.1", contact)
 
 
+def test_tc30_two_phones_that_siproxd_mixed_up(file, restarted):
+    """One user at two providers has one masqueraded URI in siproxd's file; a REGISTER sets that right."""
+    masked = "sip:100@203.0.113.1"
+    file.write_text(
+        record("sip:100@10.0.0.10:5062", masked, "sip:100@sip.provider.test")
+        + record("sip:100@10.0.0.11:5060", masked, "sip:100@sip.other.test")
+    )
+    lab = restarted()
+    one = registered(lab, lab.p, "100@sip.provider.test", "<sip:100@10.0.0.10:5062>")
+    other = registered(lab, lab.q, "100@sip.other.test", "<sip:100@10.0.0.11:5060>", registrar=lab.w)
+    assert is_reachable(lab, lab.p, one.strip("<>"))
+    assert is_reachable(lab, lab.q, other.strip("<>"))
+
+
 def test_tc30_autosave(file, restarted):
     """With autosave_registrations the file is true while the program runs."""
     lab = restarted("autosave_registrations = 10")

@@ -155,7 +155,7 @@ def test_behind_a_router_the_socket_is_at_the_address_that_we_have() -> None:
 
 
 def test_the_outside_comes_later(host: Host) -> None:
-    """Started before the line is up: phones are told to come back, and it goes on by itself (N9)."""
+    """Started before the line is up: phones are told to come back, and it goes on by itself."""
     host.addresses.set(Side.OUTSIDE, None)
     host.start()
     assert host.sockets() == ["10.0.0.1:5060"]
@@ -255,7 +255,7 @@ def test_a_damaged_file(file: Path) -> None:
 
 
 def test_registrations_are_saved_soon_after_a_change(file: Path) -> None:
-    """Not at once, since one change seldom comes alone; and not only at the end (N8)."""
+    """Not at once, since one change seldom comes alone; and not only at the end."""
     host = Host(saving(file)).start()
     host.send(register("carol@foo.test", "<sip:carol@10.0.0.10>"))
     host.send(register("dora@foo.test", "<sip:dora@10.0.0.10>"))

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Needs N31 to N33: what keeps a call up, its dialog, is not disturbed by us."""
+"""What keeps a call up, its dialog, is not disturbed by us."""
 
 from __future__ import annotations
 

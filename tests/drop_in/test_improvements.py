@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Where siproxd guessed, kept silent or went wrong in its signalling: bugs B10 to B27 and need N34."""
+"""Where siproxd guessed, kept silent or went wrong in its signalling."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Need N19: copies of messages, early, late and in the wrong order, change nothing."""
+"""Copies of messages, early, late and in the wrong order, change nothing."""
 
 from __future__ import annotations
 

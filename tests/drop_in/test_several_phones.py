@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Need N7: the same user at two providers, several phones of one account, several lines of one phone.
+"""The same user at two providers, several phones of one account, several lines of one phone.
 
 siproxd knows a phone by its user name. Here each binding has a name of its own outside:
 siproxd's wherever that is unambiguous, another one where it is not.

@@ -1,8 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What the reference, being stateless, left to others: retransmission, CANCEL, ACK, time-outs.
-
-These are deliberate differences; the cases are need N35 and bugs B11, B26 and B31.
-"""
+"""What siproxd, being stateless, leaves to others: retransmission, CANCEL, ACK, time-outs."""
 
 from __future__ import annotations
 

@@ -118,7 +118,7 @@ def test_what_is_no_sip_address_stays() -> None:
 
 
 def test_a_redirection_to_somebody_else_stays() -> None:
-    """A 302 names a third party (B14); a phone or a neighbour inside is hidden even there."""
+    """A 302 names a third party; a phone or a neighbour inside is hidden even there."""
     gate = Gate(ALICE, ("sip:q@10.0.0.11", "sip:bob@sip.provider.test", "sip:bob@203.0.113.1"))
     moved = response(
         "302 Moved",
@@ -213,7 +213,7 @@ def test_show_gives_back_what_is_known() -> None:
     assert "sip:x@h" not in " ".join(values(listed, "Contact"))
 
 
-# there and back (N33)
+# there and back
 
 
 def came_back(gate: Gate, dialogs: Dialogs, contact: str, *headers: str) -> bytes | None:

@@ -311,7 +311,7 @@ def test_several_contacts_in_one_register(office: Office) -> None:
         assert len(set(masks)) == 2
 
 
-# the same user twice (N7)
+# the same user twice
 
 
 def test_same_user_at_two_providers(office: Office) -> None:

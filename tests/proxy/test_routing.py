@@ -146,7 +146,7 @@ def test_from_outside(exchange: Exchange, target: str, to: str, goes: str) -> No
 
 
 def test_from_and_to_decide_nothing_about_the_direction(exchange: Exchange) -> None:
-    """N34: the provider names another node of its own in To, and our own number in From."""
+    """The provider names another node of its own in To, and our own number in From."""
     headers = ("To: <sip:4711@192.0.2.99>", "From: <sip:alice@sip.provider.test>;tag=f")
     assert exchange.target(W, "sip:bob@203.0.113.1", *headers) == BOBS
     assert exchange.target(W, "sip:4711@192.0.2.99", *headers) == "404 no such phone"
@@ -279,7 +279,7 @@ def test_a_domain_that_we_are_registrar_of(exchange: Exchange) -> None:
 
 
 def test_one_user_in_two_domains_of_ours(exchange: Exchange) -> None:
-    """Each domain leads to its own phone, from inside and outside (N7)."""
+    """Each domain leads to its own phone, from inside and outside."""
     exchange.bind("sip:1@10.0.0.12", "sip:carol@foo.test", "sip:carol@foo.test", local=True)
     exchange.bind("sip:2@10.0.0.13", "sip:carol@bar.test", "sip:carol~7@bar.test", local=True)
     exchange.bind("sip:3@10.0.0.14", "sip:alice@foo.test", "sip:alice~8@foo.test", local=True)

@@ -190,6 +190,11 @@ class Location:
             attempt += 1
         return SIPURI("sip", masked or None, None, host, port)
 
+    def shares_mask(self, binding: Binding) -> bool:
+        """Return whether another phone has the same mask, as in a file of siproxd's."""
+        user = binding.masked_user
+        return any(b is not binding and b.masked_user == user for b in self._by_user.get(user, ()))
+
     def _is_masked(self, user: bytes) -> bool:
         return any(binding.masked_user == user for binding in self._by_user.get(user, ()))
 

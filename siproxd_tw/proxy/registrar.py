@@ -181,8 +181,7 @@ class Registrar:
         """The mask that the phone has, if no other Contact of this REGISTER took it; else a new one."""
         aor, here = registration.aor, {b.masked_user for b in registration.bindings}
         same = [b for b in self._location.of(aor, now) if b.is_same_phone(uri, source, instance)]
-        # Of two that siproxd gave the same mask, one only is reached by it; the other gets a new one.
-        same = [b for b in same if b.masked_user not in here and self._location.masked(b.masked, now) is b]
+        same = [b for b in same if b.masked_user not in here and not self._location.shares_mask(b)]
         if same:
             return next((b for b in same if b.contact == uri), same[-1]).masked
 

@@ -341,13 +341,27 @@ class ProxyCore:
     # responses
 
     async def _return(self, context: ResponseContext, response: Response, source: Flow) -> None:
-        """Process a response (16.7) and send it back."""
+        """Send a response back; a final one that cannot be is the end of its request all the same."""
         if not context.best(response):
             self._counters["late responses"] += 1
             return
-        if len(response.vias()) < 2:
-            self._counters["responses without the Via of their request"] += 1
+        try:
+            await self._send_back(context, response, source)
             return
+        except Refused as why:
+            refusal = why
+        except Exception:
+            self._broke(Failure())
+            refusal = Refused(500, "internal error")
+        if response.status >= 200 and not context.server.answered:
+            await self._refuse(context, refusal)
+        else:
+            self._counters[f"dropped response: {refusal.why}"] += 1
+
+    async def _send_back(self, context: ResponseContext, response: Response, source: Flow) -> None:
+        """Process a response (16.7)."""
+        if len(response.vias()) < 2:
+            raise Refused(502, "response without the Via of its request")
         now = self._clock.seconds()
         response.remove_element(response.top_via, "our Via (16.7 step 3)")
         if context.registration is not None:

@@ -287,16 +287,18 @@ def test_the_last_answer_is_the_last(bench: Bench) -> None:
     assert counted(bench, "stray responses") == 1
 
 
-def test_a_response_without_the_via_of_its_request(bench: Bench) -> None:
-    """Nobody behind us could be meant by it: dropped and counted."""
-    bench.receive(request("MESSAGE", "sip:bob@sip.provider.test"))
+@pytest.mark.parametrize("status", [180, 200])
+def test_a_response_without_the_via_of_its_request(bench: Bench, status: int) -> None:
+    """Nobody behind us could be meant by it. A final one ends the request: nothing else will come."""
+    bench.receive(request("INVITE", "sip:bob@sip.provider.test"))
     bench.happened()
-    response = response_to(bench.client().request, 200)
+    response = response_to(bench.client().request, status)
     for via in reversed(response.vias()[1:]):
         response.remove_element(via, "test")
     bench.core.event_received(ResponseReceived(bench.client(), response))
-    assert bench.happened() == []
-    assert counted(bench, "responses without the Via of their request") == 1
+    assert bench.happened() == ([] if status == 180 else [f"502 to {PHONE}"])
+    what = "dropped response" if status == 180 else "refused"
+    assert counted(bench, f"{what}: response without the Via of its request") == 1
 
 
 def test_a_100_goes_no_further(bench: Bench) -> None:
@@ -376,6 +378,18 @@ def test_a_bug_is_answered_with_500_and_stops_nobody(bench: Bench) -> None:
     with capturedLogs():
         waits.errback(ZeroDivisionError("a bug"))
     assert bench.happened() == [f"500 to {PHONE}", f"INFO to {PROVIDER}"]
+
+
+@pytest.mark.logs_failures
+def test_a_bug_at_a_response_ends_the_request(bench: Bench) -> None:
+    """Its client transaction is over, so that nothing else would ever answer the phone."""
+    bench.receive(request("MESSAGE", "sip:bob@sip.provider.test"))
+    bench.happened()
+    bench.addresses.advertised = lambda _: 1 // 0  # type: ignore[method-assign]
+    with capturedLogs() as events:
+        bench.answered("200 OK")
+    assert bench.happened() == [f"500 to {PHONE}"]
+    assert [e["log_level"] for e in events if e["log_level"] is LogLevel.critical] == [LogLevel.critical]
 
 
 # REGISTER

@@ -99,10 +99,12 @@ class Routing:
         return Target(side, hop)
 
     def side_towards(self, host: str) -> Side:
-        """Return the side on which `host` is met; our own outside address is met outside."""
-        if host in (self._addresses.listening(Side.OUTSIDE), self._addresses.advertised(Side.OUTSIDE)):
+        """Return the side on which `host` is met; our own outside address, if we have two, is met outside."""
+        addresses = self._addresses
+        outside = (addresses.listening(Side.OUTSIDE), addresses.advertised(Side.OUTSIDE))
+        if host in outside and host != addresses.listening(Side.INSIDE):
             return Side.OUTSIDE
-        return self._addresses.side_of(host, Side.OUTSIDE)
+        return addresses.side_of(host, Side.OUTSIDE)
 
     def _phone(self, request: Request, flow: Flow, now: float) -> Target | None:
         if flow.side is Side.INSIDE and request.routes():

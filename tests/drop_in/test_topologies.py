@@ -3,6 +3,9 @@
 
 from __future__ import annotations
 
+import pytest
+
+from tests.support.addresses import one_armed, two_armed
 from tests.support.calls import hang_up, registered
 from tests.support.messages import ALICE, SDP, Dialog, answer, invite, media, register, request
 
@@ -46,6 +49,23 @@ def test_t6_a_call_to_a_pbx_on_the_gateway(lab):
     again = pbx.sees("SUBSCRIBE sip:4711@10.0.0.1:5061 SIP/2.0")
     pbx.send(answer(again, "200 OK"))
     lab.w.sees("SIP/2.0 200 OK")
+
+
+@pytest.mark.parametrize("gateway", [two_armed, one_armed])
+def test_t6_a_phone_calls_a_pbx_on_the_gateway(laboratory, gateway):
+    """Both are inside, also when the gateway has one address for both sides."""
+    lab = laboratory(addresses=gateway())
+    pbx = lab.party("B", "10.0.0.1", 5061)
+    contact = "Contact: <sip:alice@10.0.0.10:5062>"
+    lab.p.send(request("OPTIONS", "sip:bob@10.0.0.1:5061", contact))
+    ping = pbx.sees(f"""
+        OPTIONS sip:bob@10.0.0.1:5061 SIP/2.0
+        Via: SIP/2.0/UDP 10.0.0.1:5060;branch=z9hG4bK…
+        Via: SIP/2.0/UDP 10.0.0.10:5062;branch=z9hG4bKP1
+        {contact}
+        """)
+    pbx.send(answer(ping, "200 OK"))
+    lab.p.sees("SIP/2.0 200 OK")
 
 
 def test_an_unregistered_phone_calls_a_pbx_inside(lab):

@@ -360,10 +360,10 @@ class ProxyCore:
 
     async def _send_back(self, context: ResponseContext, response: Response, source: Flow) -> None:
         """Process a response (16.7)."""
-        if len(response.vias()) < 2:
-            raise Refused(502, "response without the Via of its request")
         now = self._clock.seconds()
         response.remove_element(response.top_via, "our Via (16.7 step 3)")
+        if response.first(b"via") is None:
+            raise Refused(502, "response without the Via of its request")
         if context.registration is not None:
             self._registrar.answered(context.registration, response, now)
         self._dress.response(response, context, source, now)

@@ -56,9 +56,9 @@ def branch_for(request: Request, side: Side, key: bytes, attempt: int = 0) -> by
     """
     via = request.top_via
     received = (via.branch or b"", via.host.encode(), b"%d" % (via.port or 0), side.value.encode())
-    seed = b"|".join((*received, b"%d" % attempt, _request_seed(request)))
-    unique = hashlib.blake2b(seed, digest_size=_DIGEST, key=key)
-    return MAGIC_COOKIE + unique.hexdigest().encode() + b"." + _loop_part(request, key)
+    seed = _request_seed(request)
+    unique = _digest(b"|".join((*received, b"%d" % attempt, seed)), key)
+    return MAGIC_COOKIE + unique + b"." + _digest(seed, key)
 
 
 def passed_before(request: Request, key: bytes, is_own: Callable[[str, int | None], bool]) -> set[str]:
@@ -69,12 +69,12 @@ def passed_before(request: Request, key: bytes, is_own: Callable[[str, int | Non
     ours = [via for via in request.vias() if via.branch and is_own(via.host, via.port)]
     if not ours:
         return set()
-    mark = b"." + _loop_part(request, key)
+    mark = b"." + _digest(_request_seed(request), key)
     return {via.host for via in ours if via.branch and via.branch.endswith(mark)}
 
 
-def _loop_part(request: Request, key: bytes) -> bytes:
-    return hashlib.blake2b(_request_seed(request), digest_size=_DIGEST, key=key).hexdigest().encode()
+def _digest(seed: bytes, key: bytes) -> bytes:
+    return hashlib.blake2b(seed, digest_size=_DIGEST, key=key).hexdigest().encode()
 
 
 def _request_seed(request: Request) -> bytes:

@@ -18,7 +18,7 @@ from siproxd_tw.interfaces import Address, Flow, IAddresses, Refused, Side
 from siproxd_tw.proxy.location import Binding, Location
 from siproxd_tw.proxy.masquerade import MASKED, Masquerade
 from siproxd_tw.sip.headers import NameAddr
-from siproxd_tw.sip.message import Message, Request, Response, response_to
+from siproxd_tw.sip.message import Request, Response, response_to
 from siproxd_tw.sip.uri import SIPURI
 
 __all__ = ["Registrar", "Registration"]
@@ -66,7 +66,7 @@ class Registrar:
     def pass_on(self, copy: Request, flow: Flow, now: float) -> Registration:
         """Masquerade the Contacts of `copy`, about to be sent to a registrar outside."""
         registration = self._read(copy, flow, now, local=False)
-        for contact, binding in zip(_addresses_of(copy), registration.bindings, strict=True):
+        for contact, binding in zip(_addresses_in(copy.contacts()), registration.bindings, strict=True):
             copy.replace_uri(contact, bytes(binding.masked), MASKED)
             self._pending[binding.masked_user] = binding
         return registration
@@ -137,8 +137,9 @@ class Registrar:
         aor = request.to.uri
         if not isinstance(aor, SIPURI):
             raise Refused(404, "address of record is not a SIP URI", phrase="To must be a SIP URI")
-        registration = Registration(aor, [], everything=any(c.is_wildcard for c in request.contacts()))
-        for contact in _addresses_of(request):
+        contacts = request.contacts()
+        registration = Registration(aor, [], everything=any(c.is_wildcard for c in contacts))
+        for contact in _addresses_in(contacts):
             binding = self._binding(request, contact, registration, flow, now, local)
             registration.wanted.append((binding, _asked(request, contact, self._config)))
         return registration
@@ -204,9 +205,9 @@ class Registrar:
         return replace(masked, host=self._outside(), port=self._masquerade.uri_port)
 
 
-def _addresses_of(message: Message) -> list[NameAddr]:
+def _addresses_in(contacts: list[NameAddr]) -> list[NameAddr]:
     """The Contacts that are SIP addresses: no ``*``, no tel URI."""
-    return [c for c in message.contacts() if not c.is_wildcard and isinstance(c.uri, SIPURI)]
+    return [c for c in contacts if not c.is_wildcard and isinstance(c.uri, SIPURI)]
 
 
 def _asked(request: Request, contact: NameAddr, config: RegistrarConfig) -> int:

@@ -107,7 +107,7 @@ class Routing:
         return addresses.side_of(host, Side.OUTSIDE)
 
     def _phone(self, request: Request, flow: Flow, now: float) -> Target | None:
-        if flow.side is Side.INSIDE and request.routes():
+        if flow.side is Side.INSIDE and _has_route(request):
             return None  # the caller's route set comes first
         uri = request.uri
         if not isinstance(uri, SIPURI):
@@ -163,14 +163,14 @@ class Routing:
     def _is_here(self, request: Request) -> bool:
         """Whether the Request-URI names us: one of our addresses, or a domain that we are registrar of."""
         uri = request.uri
-        if self._names_us(request):
-            return True
-        return isinstance(uri, SIPURI) and self._location.is_local_domain(uri.host) and not request.routes()
+        if not isinstance(uri, SIPURI) or _has_route(request):
+            return False
+        return self.is_mine(uri) or self._location.is_local_domain(uri.host)
 
     def _names_us(self, request: Request) -> bool:
         """Whether the Request-URI is one of our addresses."""
         uri = request.uri
-        return isinstance(uri, SIPURI) and self.is_mine(uri) and not request.routes()
+        return isinstance(uri, SIPURI) and self.is_mine(uri) and not _has_route(request)
 
     def _is_for_us(self, request: Request) -> bool:
         uri = request.uri
@@ -200,6 +200,10 @@ class Routing:
         if self._config.proxy_host:
             return NextHop(self._config.proxy_host, self._config.proxy_port)
         return NextHop(uri.host, uri.port)
+
+
+def _has_route(request: Request) -> bool:
+    return request.first(b"route") is not None
 
 
 def _without_headers(text: bytes, uri: SIPURI | OtherURI) -> bytes:

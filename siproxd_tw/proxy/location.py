@@ -47,8 +47,6 @@ class Binding:
     """The ``+sip.instance`` of the contact, if it has one (RFC 5626)."""
     local: bool = False
     """Whether we are the registrar ourselves."""
-    call_id: bytes = b""
-    cseq: int = 0
 
     @property
     def user(self) -> bytes:

@@ -140,18 +140,12 @@ class Registrar:
         contacts = request.contacts()
         registration = Registration(aor, [], everything=any(c.is_wildcard for c in contacts))
         for contact in _addresses_in(contacts):
-            binding = self._binding(request, contact, registration, flow, now, local)
+            binding = self._binding(contact, registration, flow, now, local)
             registration.wanted.append((binding, _asked(request, contact, self._config)))
         return registration
 
     def _binding(
-        self,
-        request: Request,
-        contact: NameAddr,
-        registration: Registration,
-        flow: Flow,
-        now: float,
-        local: bool,
+        self, contact: NameAddr, registration: Registration, flow: Flow, now: float, local: bool
     ) -> Binding:
         uri = contact.uri
         assert isinstance(uri, SIPURI)
@@ -166,8 +160,6 @@ class Registrar:
             flow.remote,
             instance,
             local,
-            request.call_id,
-            request.cseq.number,
         )
 
     def _mask(

@@ -38,7 +38,7 @@ from siproxd_tw.proxy.forwarding import branch_for, count_down, hops_left, passe
 from siproxd_tw.proxy.offeranswer import OfferAnswer
 from siproxd_tw.proxy.registrar import Registrar
 from siproxd_tw.proxy.routing import OURSELVES, NextHop, Routing, Target
-from siproxd_tw.proxy.validation import Access, validate
+from siproxd_tw.proxy.validation import Access, unavailable, validate
 from siproxd_tw.sip.message import Request, Response, response_to
 from siproxd_tw.sip.transactionlayer import (
     AckReceived,
@@ -61,7 +61,6 @@ CAPABILITIES = (
     b"Allow: INVITE, ACK, CANCEL, BYE, OPTIONS, REGISTER, PRACK, UPDATE, INFO, SUBSCRIBE, NOTIFY, REFER,"
     b" MESSAGE, PUBLISH",
 )
-RETRY = (b"Retry-After: 10",)
 
 
 @implementer(ITransactionUser, IStatus)
@@ -248,18 +247,23 @@ class ProxyCore:
         return any(self._routing.is_own(address.host, address.port) for address in found)
 
     async def _send_on(self, context: ResponseContext, copy: Request, target: Target) -> None:
-        out = await self._way_to(target, copy)
+        out = await self._prepare(copy, target, context.flow)
         context.side = out.side
         context.branch = branch_for(context.request, context.flow.side, self._secret)
-        if target.uri is not None:
-            copy.set_uri(target.uri, "Request-URI of the phone (16.6 step 2)")
-        count_down(copy)
-        self._dress.request(copy, context.flow, out.side, self._clock.seconds())
         await self._negotiation.request_forwarded(copy, context)
         if context.cancelled:
             raise Refused(487, "cancelled")
         self._dress.via(copy, out, context.branch)
         context.clients.append(self._signalling.request(copy, out, context))
+
+    async def _prepare(self, copy: Request, target: Target, flow: Flow) -> Flow:
+        """Make `copy`, which came by `flow`, fit for `target`; return the way there (16.6 steps 2 to 7)."""
+        out = await self._way_to(target, copy)
+        if target.uri is not None:
+            copy.set_uri(target.uri, "Request-URI of the phone (16.6 step 2)")
+        count_down(copy)
+        self._dress.request(copy, flow, out.side, self._clock.seconds())
+        return out
 
     async def _way_to(self, target: Target, request: Request) -> Flow:
         """Resolve the next hop (16.6 step 7) and find the socket that leads there."""
@@ -269,7 +273,7 @@ class ProxyCore:
         side = target.side if target.side is Side.INSIDE else self._routing.side_towards(remote.host)
         out = self._signalling.flow_to(remote, side)
         if out is None:
-            raise Refused(503, f"no address on the {side.value} interface", headers=RETRY)
+            raise unavailable(f"no address on the {side.value} interface")
         return out
 
     async def _address_of(self, hop: NextHop) -> Address:
@@ -277,7 +281,7 @@ class ProxyCore:
             return (await self._resolver.resolve(hop.host, hop.port, "UDP"))[0]
         except ResolutionFailed as failure:
             self._log.info("cannot resolve {host}: {why}", host=hop.host, why=failure)
-            raise Refused(503, "next hop cannot be resolved", headers=RETRY) from failure
+            raise unavailable("next hop cannot be resolved") from failure
 
     async def _refuse(self, context: ResponseContext, refusal: Refused) -> None:
         """Answer the request ourselves, and undo what was begun for it."""
@@ -317,11 +321,7 @@ class ProxyCore:
         copy = ack.copy()
         self._routing.preprocess(copy)
         target = self._routing.target(copy, flow, self._clock.seconds())
-        out = await self._way_to(target, copy)
-        if target.uri is not None:
-            copy.set_uri(target.uri, "Request-URI of the phone (16.6 step 2)")
-        count_down(copy)
-        self._dress.request(copy, flow, out.side, self._clock.seconds())
+        out = await self._prepare(copy, target, flow)
         await self._negotiation.ack_forwarded(copy)
         self._dress.via(copy, out, branch_for(ack, flow.side, self._secret))
         self._signalling.send(copy, out)

@@ -8,7 +8,7 @@ route set, so that the phone's next request comes back to it.
 from __future__ import annotations
 
 from siproxd_tw.config.settings import SIPConfig
-from siproxd_tw.interfaces import Flow, IAddresses, Refused, Side
+from siproxd_tw.interfaces import Flow, IAddresses, Side
 from siproxd_tw.proxy.context import ResponseContext
 from siproxd_tw.proxy.dialogs import Dialogs
 from siproxd_tw.proxy.forwarding import (
@@ -20,6 +20,7 @@ from siproxd_tw.proxy.forwarding import (
 )
 from siproxd_tw.proxy.masquerade import Masquerade
 from siproxd_tw.proxy.routing import Routing
+from siproxd_tw.proxy.validation import unavailable
 from siproxd_tw.sip.message import Message, Request, Response
 
 __all__ = ["Dress"]
@@ -70,7 +71,7 @@ class Dress:
             remove_record_routes(response, self._routing.is_mine)
             self._hide(response, source, response.to_tag, now)
             self._say_user_agent(response)
-        elif context.side is Side.OUTSIDE and (host := self._addresses.advertised(Side.INSIDE)) is not None:
+        elif context.side is Side.OUTSIDE and (host := self.host(Side.INSIDE)) is not None:
             append_record_route(response, host, self._config.port)
 
     def via(self, request: Request, out: Flow, branch: bytes) -> None:
@@ -93,5 +94,5 @@ class Dress:
     def _known_host(self, side: Side) -> str:
         host = self.host(side)
         if host is None:
-            raise Refused(503, f"no address on the {side.value} interface", headers=(b"Retry-After: 10",))
+            raise unavailable(f"no address on the {side.value} interface")
         return host

@@ -11,6 +11,7 @@ from collections.abc import Callable
 
 from siproxd_tw.interfaces import Side
 from siproxd_tw.sip.message import Message, Request
+from siproxd_tw.sip.transactionlayer import MAGIC_COOKIE
 from siproxd_tw.sip.uri import SIPURI, host_port
 
 __all__ = [
@@ -29,7 +30,6 @@ __all__ = [
 #: What a request without a usable Max-Forwards starts with (RFC 3261 8.1.1.6).
 MAX_FORWARDS = 70
 
-MAGIC_COOKIE = b"z9hG4bK"
 _DIGEST = 8  # bytes: 16 hex digits for each half of a branch keep the Via short
 
 
@@ -98,11 +98,9 @@ def _route_line(host: str, port: int) -> bytes:
 
 def add_record_route(request: Request, host: str, port: int) -> None:
     """Put our Record-Route first (16.6 step 4)."""
+    first = request.first(b"record-route")
     line, reason = _route_line(host, port), "Record-Route (16.6 step 4)"
-    if request.first(b"record-route") is not None:
-        request.insert(line, reason, before=b"record-route")
-    else:
-        request.insert(line, reason, after=b"via")
+    request.insert(line, reason, before=first, after=None if first else b"via")
 
 
 def append_record_route(response: Message, host: str, port: int) -> None:
@@ -111,22 +109,15 @@ def append_record_route(response: Message, host: str, port: int) -> None:
     Outside we are not in the route set, since the phone's masqueraded Contact leads to
     us anyhow. The phone reverses the list (12.1.2), so that its next request comes here first.
     """
-    line, reason = _route_line(host, port), "Record-Route for the phone"
-    if response.first(b"record-route") is not None:
-        response.insert(line, reason, after=b"record-route")
-    else:
-        response.insert(line, reason, after=b"via")
+    last = b"via" if response.first(b"record-route") is None else b"record-route"
+    response.insert(_route_line(host, port), "Record-Route for the phone", after=last)
 
 
 def remove_record_routes(message: Message, is_mine: Callable[[SIPURI], bool]) -> None:
     """Take our own Record-Routes out of what goes outside."""
-    while True:
-        for element in message.record_routes():
-            if isinstance(element.uri, SIPURI) and is_mine(element.uri):
-                message.remove_element(element, "our Record-Route stays inside")
-                break
-        else:
-            return
+    for element in message.record_routes():
+        if isinstance(element.uri, SIPURI) and is_mine(element.uri):
+            message.remove_element(element, "our Record-Route stays inside")
 
 
 def set_user_agent(message: Message, text: str) -> None:

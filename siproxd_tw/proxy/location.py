@@ -12,6 +12,7 @@ import hashlib
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from typing import TypeVar
 
 from siproxd_tw.interfaces import Address
 from siproxd_tw.sip.grammar import ParseError, unescape
@@ -22,6 +23,8 @@ __all__ = ["GRACE", "Binding", "Location", "dumps", "loads"]
 #: Seconds that a binding outlives its expiry: a refresh that is late by a
 #: retransmission or two must find it (siproxd's value).
 GRACE = 5.0
+
+_Key = TypeVar("_Key", bytes, str)
 
 #: Rows of siproxd's table; its reader warns about a file with fewer.
 SLOTS = 512
@@ -204,13 +207,10 @@ def _hosts(binding: Binding) -> set[str]:
     return hosts
 
 
-def _discard(
-    index: dict[bytes, list[Binding]] | dict[str, list[Binding]], key: bytes | str, binding: Binding
-) -> None:
-    entries = index[key]  # type: ignore[index]
-    entries.remove(binding)
-    if not entries:
-        del index[key]  # type: ignore[arg-type]
+def _discard(index: dict[_Key, list[Binding]], key: _Key, binding: Binding) -> None:
+    index[key].remove(binding)
+    if not index[key]:
+        del index[key]
 
 
 def dumps(bindings: Iterable[Binding]) -> bytes:

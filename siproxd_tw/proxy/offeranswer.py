@@ -18,6 +18,7 @@ from twisted.logger import Logger
 from siproxd_tw.edits import Edit
 from siproxd_tw.interfaces import Exchange, IMediaRelay, MediaNotAcceptable, MediaUnavailable, Refused, Side
 from siproxd_tw.proxy.context import ResponseContext
+from siproxd_tw.proxy.validation import unavailable
 from siproxd_tw.sip.message import Message, Request, Response
 from siproxd_tw.sip.multipart import description_span
 
@@ -88,7 +89,7 @@ class OfferAnswer:
             self._log.warn(
                 "call {call_id} refused: {why}", call_id=request.call_id.decode("utf-8", "replace"), why=why
             )
-            raise Refused(503, "no media", headers=(b"Retry-After: 10",)) from why
+            raise unavailable("no media") from why
         context.offer = exchange
         context.offered_by_request = True
 
@@ -175,7 +176,8 @@ class OfferAnswer:
     async def ended(self, context: ResponseContext, status: int) -> None:
         """Note the final outcome of a request: a failed offer is withdrawn, a BYE ends the media."""
         if context.method == "BYE" and status not in (401, 407):
-            await self.hung_up(context.request, context.flow.side, context.side)
+            bye, side = context.request, context.flow.side
+            await self.delete(Exchange(bye.call_id, bye.from_tag, bye.to_tag, side, context.side, b""))
         elif context.offer is not None and (status >= 300 or not _is_for_a_call(context.request)):
             await self._relay.withdraw(context.offer)
             context.offer = None
@@ -202,12 +204,8 @@ class OfferAnswer:
         return [self._unconfirmed.pop(key)[1] for key in overdue]
 
     async def delete(self, exchange: Exchange) -> None:
-        """Free the media of an exchange that `unconfirmed` has named."""
+        """Free the media between the two parties of `exchange`."""
         await self._relay.delete(exchange)
-
-    async def hung_up(self, bye: Request, side: Side, other: Side) -> None:
-        """Free the media between the two parties of a dialog."""
-        await self._relay.delete(Exchange(bye.call_id, bye.from_tag, bye.to_tag, side, other, b""))
 
 
 def _is_for_a_call(request: Request) -> bool:

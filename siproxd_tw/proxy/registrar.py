@@ -17,6 +17,7 @@ from siproxd_tw.config.settings import RegistrarConfig
 from siproxd_tw.interfaces import Address, Flow, IAddresses, Refused, Side
 from siproxd_tw.proxy.location import Binding, Location
 from siproxd_tw.proxy.masquerade import MASKED, Masquerade
+from siproxd_tw.proxy.validation import unavailable
 from siproxd_tw.sip.headers import NameAddr
 from siproxd_tw.sip.message import Request, Response, response_to
 from siproxd_tw.sip.uri import SIPURI
@@ -190,7 +191,7 @@ class Registrar:
     def _outside(self) -> str:
         host = self._addresses.advertised(Side.OUTSIDE)
         if host is None:
-            raise Refused(503, "outside interface has no address", headers=(b"Retry-After: 10",))
+            raise unavailable("outside interface has no address")
         return host
 
     def _at_this_address(self, masked: SIPURI) -> SIPURI:

@@ -14,7 +14,12 @@ from siproxd_tw.proxy.forwarding import hops_left
 from siproxd_tw.sip.message import Request
 from siproxd_tw.sip.uri import SIPURI
 
-__all__ = ["Access", "validate"]
+__all__ = ["Access", "unavailable", "validate"]
+
+
+def unavailable(why: str) -> Refused:
+    """Return the refusal of what may work in a moment: 503 with Retry-After (21.5.4)."""
+    return Refused(503, why, headers=(b"Retry-After: 10",))
 
 
 class Access:

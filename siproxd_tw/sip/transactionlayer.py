@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: MIT
 """The transaction layer of RFC 3261 section 17, without input or output.
 
-Five verbs: `receive` and `handle_timer` feed it, `next_event` and `messages_to_send`
-drain it, `get_timer` says when to come back. Requests and responses of the transaction
-user go in by `request`, `respond` and `cancel`; whoever calls one of them drains afterwards.
+A response goes in by `match`, a request by `absorb` and, if that refuses it, by `begin`, the
+time by `handle_timer`. `next_event` and `messages_to_send` drain it, `get_timer` says when to
+come back. Requests and responses of the transaction user go in by `request`, `respond` and
+`cancel`; whoever calls one of them drains afterwards.
 
 Paths to peers ("flows") pass through as opaque values.
 """
@@ -16,7 +17,7 @@ from collections import deque
 from dataclasses import dataclass
 from typing import Any
 
-from siproxd_tw.sip.message import Message, Request, Response, ack_for, cancel_for
+from siproxd_tw.sip.message import Request, Response, ack_for, cancel_for
 from siproxd_tw.sip.transaction import (
     INVITE_CLIENT,
     INVITE_SERVER,
@@ -212,13 +213,6 @@ class TransactionLayer:
             return False
         self._advance(transaction, Input.REQUEST, now)
         return True
-
-    def receive(self, message: Message, flow: Any, now: float, *, reply: Any, reliable: bool = False) -> None:
-        """Feed one message that came by `flow`; `reply` is where its responses go."""
-        if isinstance(message, Response):
-            self.match(message, flow, now)
-        elif isinstance(message, Request) and not self.absorb(message, now):
-            self.begin(message, flow, now, reply=reply, reliable=reliable)
 
     def begin(self, request: Request, flow: Any, now: float, *, reply: Any, reliable: bool = False) -> None:
         """Start a server transaction for `request`, which `absorb` has refused (an ACK gets none)."""

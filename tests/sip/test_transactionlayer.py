@@ -47,7 +47,10 @@ class Peer:
         self.now = 0.0
 
     def receive(self, message: Any) -> list[Any]:
-        self.layer.receive(message, "flow", self.now, reply="reply")
+        if isinstance(message, Response):
+            self.layer.match(message, "flow", self.now)
+        elif not self.layer.absorb(message, self.now):
+            self.layer.begin(message, "flow", self.now, reply="reply")
         return self.events()
 
     def events(self) -> list[Any]:

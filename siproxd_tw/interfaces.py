@@ -18,16 +18,20 @@ from twisted.internet.defer import Deferred
 from zope.interface import Attribute, Interface
 
 from siproxd_tw.edits import Edit
+from siproxd_tw.sip.grammar import ParseError
 from siproxd_tw.sip.message import Request, Response
 from siproxd_tw.sip.transactionlayer import ClientTransaction, Event, ServerTransaction
 
 __all__ = [
     "Address",
+    "Destination",
     "Exchange",
     "Flow",
+    "Hop",
     "IAddresses",
     "IMediaRelay",
     "IResolver",
+    "ISendReport",
     "ISignalling",
     "IStatus",
     "ITransactionUser",
@@ -64,6 +68,32 @@ class Address(NamedTuple):
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
 
+class Destination(NamedTuple):
+    """Where a request is to go, before anybody has asked the DNS (RFC 3263 section 4)."""
+
+    host: str
+    """A domain, a host name or an IP address without brackets."""
+    port: int | None = None
+    transport: str = ""
+    """As Via spells it, when the URI or the configuration names one; empty: the DNS says."""
+    secure: bool = False
+    """Whether TLS is a must (``sips:``, RFC 3261 section 26.2.2)."""
+
+
+class Hop(NamedTuple):
+    """One server that a destination has led to: the next hop of a request."""
+
+    transport: str
+    """As Via spells it: UDP, TCP, TLS, WS, WSS."""
+    address: Address
+    name: str = ""
+    """The domain that was asked for, which a TLS certificate must be for and SNI names: never a name
+    that SRV led to (RFC 5922 section 4). Empty for an IP address."""
+
+    def __str__(self) -> str:
+        return f"{self.transport} {self.address}"
+
+
 class Flow(NamedTuple):
     """A two-way path to a peer: our end of it, and where the peer is (RFC 5626 section 2)."""
 
@@ -72,6 +102,10 @@ class Flow(NamedTuple):
     remote: Address
     side: Side
     """The side the peer is on; on a one-armed gateway it is not that of the socket."""
+    name: str = ""
+    """The `Hop.name` by which it was found; empty where a peer came to us."""
+    fallback: Address | None = None
+    """Where a response goes when the connection that its request came by is gone (RFC 3261 18.2.2)."""
 
 
 class ITransport(Interface):
@@ -82,11 +116,32 @@ class ITransport(Interface):
     local: Address = Attribute("The address that it is bound to.")
     side: Side = Attribute("The network that it is bound in.")
 
-    def send(data: bytes, remote: Address) -> None:
-        """Send one message to `remote`, now or never.
+    def send(data: bytes, flow: Flow) -> None:
+        """Send one message by `flow`, whose transport this is.
 
-        A network error is counted and logged, never raised: SIP has its own retransmission.
+        A stream uses the connection with `flow.remote`, else makes one, without blocking, and the message
+        waits for it. A network error is counted and logged, never raised. A datagram that is lost is
+        SIP's own matter; a stream that knows of the loss reports it to `ISendReport.unsent`.
         """
+
+    def reaches(remote: Address) -> bool:
+        """Whether something can be sent to `remote` without a new connection; of datagrams always."""
+
+
+class ISendReport(Interface):
+    """Who wants to know what a transport has received and what could not be sent."""
+
+    def received(data: bytes, transport: ITransport, remote: Address) -> None:
+        """Take one datagram, or one complete message of a stream."""
+
+    def broken(error: ParseError, transport: ITransport, remote: Address) -> None:
+        """Take note of a stream whose framing is lost; it is closed afterwards.
+
+        `error` has the request at fault if there is one: it can be answered (RFC 3261 18.3).
+        """
+
+    def unsent(flow: Flow, reason: str) -> None:
+        """Take note that what was sent last by `flow` did not go out: refused, timed out, lost."""
 
 
 class Refused(Exception):
@@ -128,8 +183,12 @@ class ITransactionUser(Interface):
 class ISignalling(Interface):
     """The transport layer as the proxy sees it."""
 
-    def flow_to(remote: Address, side: Side) -> Flow | None:
-        """Return the way to `remote` on `side`; None while there is no socket on that side."""
+    def flow_to(hop: Hop, side: Side) -> Flow | None:
+        """Return the way to `hop` on `side`; None while there is no socket for it.
+
+        There is one for each side, transport and address family. A connection is made
+        only when something is sent.
+        """
 
     def request(request: Request, flow: Flow, user: object) -> ClientTransaction:
         """Send `request` in a new client transaction that carries `user`."""
@@ -154,27 +213,42 @@ class ResolutionFailed(Exception):
 class IResolver(Interface):
     """Finds the addresses of a host (RFC 3263); never blocks."""
 
-    def resolve(host: str, port: int | None, transport: str) -> Deferred[Sequence[Address]]:
-        """Find where `host` can be reached, best first.
+    def resolve(host: str) -> Deferred[Sequence[str]]:
+        """Find the IP addresses of `host`, IPv4 first.
 
         An IP address in text form (with or without the brackets of an IPv6 reference)
-        is answered at once, by a Deferred that has already fired. `port` None means the
-        default of `transport`. Fails with ResolutionFailed.
+        is answered at once, by a Deferred that has already fired. Fails with ResolutionFailed.
         """
+
+    def locate(destination: Destination) -> Deferred[Sequence[Hop]]:
+        """Find the servers of `destination`, best first (RFC 3263 section 4, RFC 2782).
+
+        An answer that is known fires at once. Servers that `failed` lately come last.
+        Fails with ResolutionFailed.
+        """
+
+    def failed(hop: Hop, seconds: float = 30.0) -> None:
+        """Take note that `hop` did not answer: others go first for so long (RFC 3263 section 4.3)."""
 
 
 class IAddresses(Interface):
-    """Which addresses the gateway has at this moment."""
+    """Which addresses the gateway has at this moment: on each side one of each family, or none."""
 
-    def listening(side: Side) -> str | None:
-        """Return the address to bind sockets to on `side`, None while the interface has none."""
+    def listening(side: Side, peer: str = "") -> str | None:
+        """Return the address to bind sockets to on `side`, None while the interface has none.
 
-    def advertised(side: Side) -> str | None:
+        It is of the family of the IP address `peer`; without a peer IPv4 if there is one, else IPv6.
+        """
+
+    def advertised(side: Side, peer: str = "") -> str | None:
         """Return the address to write into messages for peers on `side`.
 
         The same as `listening`, unless `host_outbound` names another one for the outside.
         None while there is none.
         """
+
+    def bound(side: Side) -> Sequence[str]:
+        """Return every address to listen on for `side`, IPv4 first."""
 
     def side_of(host: str, arrival: Side) -> Side:
         """Return the side on which the peer with IP address `host` is.
@@ -216,12 +290,23 @@ class Exchange:
     receiver_side: Side
     transaction: bytes
     """Identifies the offer: the same in the offer, in its answer and in `withdraw`."""
+    sender_at: str = ""
+    """The IP address at which signalling meets the sender; empty: not known, then it is IPv4."""
+    receiver_at: str = ""
+    """The same for the receiver: media for it is relayed in that address family."""
 
     @property
     def reply(self) -> Exchange:
         """The same exchange seen from the other party."""
         return Exchange(
-            self.call_id, self.receiver, self.sender, self.receiver_side, self.sender_side, self.transaction
+            self.call_id,
+            self.receiver,
+            self.sender,
+            self.receiver_side,
+            self.sender_side,
+            self.transaction,
+            self.receiver_at,
+            self.sender_at,
         )
 
 

@@ -7,8 +7,11 @@ from siproxd_tw.config.schema import Directive, Kind
 
 __all__ = ["CORE"]
 
+_NEW = "New; siproxd would report an unknown keyword and go on."
+
 _MASKS = ("mask_host", "masked_host")
 _DOMAINS = ("outbound_domain_name", "outbound_domain_host", "outbound_domain_port")
+_TRANSPORTS = ("auto", "udp", "tcp", "tls")
 _BY_POSITION = (
     "A different number of each is an error, and then none counts; siproxd says so at each message instead."
 )
@@ -40,7 +43,15 @@ CORE: dict[str, tuple[Directive, ...]] = {
             "More networks whose members count as inside, in addition to the network of `if_inbound`: those "
             "that are reached through a router. Needed on a machine with one interface, where the interface "
             "that a message comes in on does not tell the sides apart.",
-            compatibility="New; siproxd would report an unknown keyword and go on.",
+            compatibility=_NEW,
+        ),
+        Directive(
+            "ipv6_enable",
+            Kind.BOOLEAN,
+            "Whether the IPv6 addresses of both interfaces are used as well, for signalling and media: its "
+            "first address that is not link-local. A call between an IPv4 and an IPv6 party is relayed.",
+            default="1",
+            compatibility="New; siproxd knows IPv4 only.",
         ),
     ),
     "SIP": (
@@ -82,6 +93,40 @@ CORE: dict[str, tuple[Directive, ...]] = {
             "of a call that comes back for a loop.",
             default="0",
         ),
+        Directive(
+            "name_outbound",
+            Kind.HOST,
+            "The name to write into Contact and Via outside in place of the address there, for providers that "
+            "want a domain which is in our certificate. It must lead here.",
+            compatibility=_NEW,
+        ),
+        Directive(
+            "single_via",
+            Kind.BOOLEAN,
+            "Whether the outside sees our own Via only, for providers that take no requests from behind a "
+            "proxy and to show no inside addresses. Responses get the other ones back.",
+            default="0",
+            compatibility=_NEW,
+        ),
+        Directive(
+            "sip_udp_max",
+            Kind.INTEGER,
+            "The size above which a request that would go by UDP is sent by TCP first, as datagrams of that "
+            "size get lost on the way (RFC 3261 section 18.1.1); who does not take it gets it by UDP. 0 means "
+            "never.",
+            default="1300",
+            unit="bytes",
+            compatibility=_NEW,
+        ),
+        Directive(
+            "sip_max_transactions",
+            Kind.INTEGER,
+            "How many transactions may be open before new requests are answered 503 with Retry-After. What "
+            "belongs to calls that run is served up to twice as many.",
+            default="20000",
+            low=10,
+            compatibility=_NEW,
+        ),
     ),
     "Registrations": (
         Directive(
@@ -105,6 +150,26 @@ CORE: dict[str, tuple[Directive, ...]] = {
             default="3600",
             unit="s",
             low=1,
+        ),
+        Directive(
+            "min_expires",
+            Kind.INTEGER,
+            "The shortest time that may be asked for at a registration here; less is refused with 423 "
+            "(RFC 3261 section 10.3). 0 means that any is taken.",
+            default="0",
+            unit="s",
+            high=3600,
+            reason="an hour must always be accepted",
+            compatibility=_NEW,
+        ),
+        Directive(
+            "max_expires",
+            Kind.INTEGER,
+            "The longest time that a registration here is valid, whatever the phone asks for.",
+            default="86400",
+            unit="s",
+            low=60,
+            compatibility=_NEW,
         ),
         Directive(
             "mask_host",
@@ -146,6 +211,26 @@ CORE: dict[str, tuple[Directive, ...]] = {
             "allowed.",
             compatibility="As `hosts_allow_reg`; the entries behind a wrong one still deny.",
         ),
+        Directive(
+            "hosts_allow_inside",
+            Kind.NETWORKS,
+            "The networks that may send anything from inside. Without it nobody is excluded.",
+            compatibility=_NEW,
+        ),
+        Directive(
+            "hosts_allow_outside",
+            Kind.NETWORKS,
+            "The networks outside that may begin anything: call a phone, ask for our abilities. Others get "
+            "no answer, so that scanners find nothing; calls that run go on. Without it nobody is excluded.",
+            compatibility=_NEW,
+        ),
+        Directive(
+            "hosts_trust_outside",
+            Kind.NETWORKS,
+            "The networks outside that may reach every inside address that they name in the Request-URI, not "
+            "only registered phones: a trunk without registration.",
+            compatibility=_NEW,
+        ),
     ),
     "Authentication": (
         Directive(
@@ -165,6 +250,15 @@ CORE: dict[str, tuple[Directive, ...]] = {
             Kind.PATH,
             "A file with a user name and a password on each line.",
         ),
+        Directive(
+            "proxy_auth_requests",
+            Kind.CHOICE,
+            "What inside users have to authenticate, where `proxy_auth_realm` is set: `register`, their "
+            "registrations at this machine, or `all`, every request that begins something too.",
+            default="register",
+            choices=("register", "all"),
+            compatibility=_NEW,
+        ),
     ),
     "Routing": (
         Directive(
@@ -175,9 +269,18 @@ CORE: dict[str, tuple[Directive, ...]] = {
         Directive(
             "outbound_proxy_port",
             Kind.PORT,
-            "The port of `outbound_proxy_host`; 0 means 5060.",
-            default="5060",
+            "The port of `outbound_proxy_host`. 0 means the one that the DNS says (RFC 3263), else 5060, or 5061 "
+            "for TLS.",
+            default="0",
             high=65535,
+        ),
+        Directive(
+            "outbound_proxy_transport",
+            Kind.CHOICE,
+            "How to reach `outbound_proxy_host`; `auto` asks the DNS, and takes UDP when it does not say.",
+            default="auto",
+            choices=_TRANSPORTS,
+            compatibility=_NEW,
         ),
         Directive(
             "outbound_domain_name",
@@ -199,11 +302,28 @@ CORE: dict[str, tuple[Directive, ...]] = {
         Directive(
             "outbound_domain_port",
             Kind.PORT,
-            "The port of the `outbound_domain_host` with the same number; 0 means 5060.",
+            "The port of the `outbound_domain_host` with the same number; 0 as for `outbound_proxy_port`.",
             high=65535,
             repeated=True,
             group=_DOMAINS,
             compatibility=_BY_POSITION,
+        ),
+        Directive(
+            "outbound_domain_transport",
+            Kind.CHOICE,
+            "How to reach the `outbound_domain_host` with the same number, as `outbound_proxy_transport`. It "
+            "may be there fewer times than the others: the rest is `auto`.",
+            choices=_TRANSPORTS,
+            repeated=True,
+            compatibility=_NEW,
+        ),
+        Directive(
+            "dns_server",
+            Kind.STRING,
+            "The IP address of a DNS server to ask, with `:PORT` behind it if that is not 53; an IPv6 address "
+            "then in brackets. Without it those of the system.",
+            repeated=True,
+            compatibility=_NEW,
         ),
     ),
     "SIP over TCP": (
@@ -233,6 +353,68 @@ CORE: dict[str, tuple[Directive, ...]] = {
             default="0",
             unit="s",
             compatibility="In siproxd 0 sends one every 5 s, against its manual.",
+        ),
+    ),
+    "SIP over TLS and WebSocket": (
+        Directive(
+            "tls_certificate",
+            Kind.PATH,
+            "The PEM file with our certificate and those that lead to its authority. With it TLS is listened "
+            "for; it is also shown to servers that ask for one. A renewed file is used from the next "
+            "connection on.",
+            compatibility=_NEW,
+        ),
+        Directive(
+            "tls_key",
+            Kind.PATH,
+            "The PEM file with the key of `tls_certificate`; without it the key is in the same file.",
+            compatibility=_NEW,
+        ),
+        Directive(
+            "tls_ca",
+            Kind.PATH,
+            "The PEM file with the authorities that certificates of peers are checked with. Without it those "
+            "of the system.",
+            compatibility=_NEW,
+        ),
+        Directive(
+            "tls_verify",
+            Kind.BOOLEAN,
+            "Whether a server that we connect to must prove that it is the domain that was configured or "
+            "called. Without that anybody on the way can listen.",
+            default="1",
+            compatibility=_NEW,
+        ),
+        Directive(
+            "tls_verify_clients",
+            Kind.BOOLEAN,
+            "Whether whoever connects here by TLS must have a certificate of an authority of `tls_ca`.",
+            default="0",
+            compatibility=_NEW,
+        ),
+        Directive(
+            "sip_tls_port",
+            Kind.PORT,
+            "The port for TLS on both sides, when there is a `tls_certificate`; 0 means none.",
+            default="5061",
+            high=65535,
+            compatibility=_NEW,
+        ),
+        Directive(
+            "ws_listen_port",
+            Kind.PORT,
+            "The port for WebSockets (RFC 7118) on both sides, for phones in browsers; 0 means none.",
+            default="0",
+            high=65535,
+            compatibility=_NEW,
+        ),
+        Directive(
+            "wss_listen_port",
+            Kind.PORT,
+            "The port for WebSockets over TLS, when there is a `tls_certificate`; 0 means none.",
+            default="0",
+            high=65535,
+            compatibility=_NEW,
         ),
     ),
     "Process": (

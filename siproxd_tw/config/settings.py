@@ -46,6 +46,8 @@ class NetworkConfig:
     """A host name or IP address to present outside; empty: the address of the interface."""
     inside_networks: tuple[Network, ...] = ()
     """Networks that are inside in addition to that of the inside interface."""
+    ipv6: bool = True
+    """Whether IPv6 addresses of the interfaces are used too."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +66,14 @@ class SIPConfig:
     """Whether our Via in messages sent outside asks for rport."""
     obscure_loops: bool = False
     """Whether the Call-ID is another one outside."""
+    name_outbound: str = ""
+    """The name to write into Contact and Via outside in place of our address; empty: the address."""
+    single_via: bool = False
+    """Whether the outside sees our Via only; the phone's come back with the response."""
+    udp_max: int = 1300
+    """Bytes above which a request is sent by TCP first (RFC 3261 section 18.1.1); 0: never."""
+    most_transactions: int = 20_000
+    """Transactions above which new requests are answered 503."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +86,10 @@ class RegistrarConfig:
     """Seconds that a change may wait until it is saved."""
     default_expires: int = 3600
     """Seconds that a registration is valid when nobody says (RFC 3261 section 10.3)."""
+    min_expires: int = 0
+    """Seconds below which a registration here is refused with 423; 0: none is."""
+    max_expires: int = 86_400
+    """Seconds that a registration here is valid at most."""
     masks: tuple[tuple[str, str], ...] = ()
     """Pairs of a domain and the domain shown outside in its place (`mask_host`, `masked_host`)."""
 
@@ -90,6 +104,12 @@ class AccessConfig:
     """Who may send anything else (`hosts_allow_sip`)."""
     deny_sip: AccessList = field(default_factory=AccessList)
     """Whose packets are dropped (`hosts_deny_sip`); wins over both."""
+    allow_inside: AccessList = field(default_factory=AccessList)
+    """Who may send anything from inside (`hosts_allow_inside`)."""
+    allow_outside: AccessList = field(default_factory=AccessList)
+    """Who may begin anything from outside (`hosts_allow_outside`); dialogs that run go on."""
+    trusted_outside: AccessList = field(default_factory=AccessList)
+    """Who may reach every inside address from outside (`hosts_trust_outside`)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +121,8 @@ class AuthConfig:
     password: str = field(default="", repr=False)
     """The password of every user, unless there is a file."""
     password_file: str = ""
+    every_request: bool = False
+    """Whether inside users authenticate every request that begins something, not only REGISTER here."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +132,10 @@ class DomainProxy:
     name: str
     """The domain, as the host of a From header has it."""
     host: str
-    port: int = 5060
+    port: int | None = None
+    """None: the DNS says, else the default."""
+    transport: str = ""
+    """As Via spells it; empty: the DNS says, else UDP."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,9 +144,12 @@ class RoutingConfig:
 
     proxy_host: str = ""
     """The next hop of all of them; empty: wherever the message says (RFC 3261 section 16.6)."""
-    proxy_port: int = 5060
+    proxy_port: int | None = None
+    proxy_transport: str = ""
     domains: tuple[DomainProxy, ...] = ()
     """The domains with a next hop of their own, in the order of the file."""
+    name_servers: tuple[str, ...] = ()
+    """Addresses of the DNS servers to ask; empty: those of the system."""
 
     def for_domain(self, name: str) -> DomainProxy | None:
         """Return the first entry for the domain `name`, in any case; None when there is none."""
@@ -158,6 +186,22 @@ class TransportConfig:
     """Seconds to wait for a new connection."""
     tcp_keepalive: float = 0.0
     """Seconds between keepalives (RFC 5626 section 3.5.1); 0: none."""
+    tls_port: int = 5061
+    """Where TLS is listened for, when there is a certificate; 0: nowhere."""
+    ws_port: int = 0
+    """Where WebSockets are listened for (RFC 7118); 0: nowhere."""
+    wss_port: int = 0
+    """Where WebSockets over TLS are listened for, when there is a certificate; 0: nowhere."""
+    certificate: str = ""
+    """The PEM file with our certificate and its chain; empty: no TLS server."""
+    key: str = ""
+    """The PEM file with its key; empty: the same file."""
+    ca: str = ""
+    """The PEM file with the authorities that peers' certificates are checked with; empty: the system's."""
+    verify_servers: bool = True
+    """Whether a TLS server must prove that it is the domain we asked for."""
+    verify_clients: bool = False
+    """Whether whoever connects by TLS must have a certificate."""
 
 
 @dataclass(frozen=True, slots=True)

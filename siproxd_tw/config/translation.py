@@ -7,6 +7,8 @@ and for ports that are written as 0.
 
 from __future__ import annotations
 
+from itertools import zip_longest
+
 from siproxd_tw.config.networks import AccessList
 from siproxd_tw.config.settings import (
     AccessConfig,
@@ -28,7 +30,8 @@ from siproxd_tw.config.values import Value, Values
 
 __all__ = ["config_from", "values_from"]
 
-SIP_PORT = 5060
+AUTO = "auto"
+"""The word for a transport that the DNS may choose."""
 RPORT_INSIDE = 1
 RPORT_OUTSIDE = 2
 
@@ -41,6 +44,7 @@ def config_from(values: Values) -> Config:
             outside=values.text("if_outbound"),
             host_outbound=values.text("host_outbound"),
             inside_networks=values.networks("inside_networks").networks,
+            ipv6=values.flag("ipv6_enable"),
         ),
         sip=SIPConfig(
             port=values.number("sip_listen_port"),
@@ -49,22 +53,32 @@ def config_from(values: Values) -> Config:
             rport_inside=bool(values.number("use_rport") & RPORT_INSIDE),
             rport_outside=bool(values.number("use_rport") & RPORT_OUTSIDE),
             obscure_loops=values.flag("obscure_loops"),
+            name_outbound=values.text("name_outbound"),
+            single_via=values.flag("single_via"),
+            udp_max=values.number("sip_udp_max"),
+            most_transactions=values.number("sip_max_transactions"),
         ),
         registrar=RegistrarConfig(
             file=values.text("registration_file"),
             autosave=float(values.number("autosave_registrations")),
             default_expires=values.number("default_expires"),
+            min_expires=values.number("min_expires"),
+            max_expires=values.number("max_expires"),
             masks=tuple(zip(values.texts("mask_host"), values.texts("masked_host"), strict=True)),
         ),
         access=AccessConfig(
             allow_register=values.networks("hosts_allow_reg"),
             allow_sip=values.networks("hosts_allow_sip"),
             deny_sip=values.networks("hosts_deny_sip"),
+            allow_inside=values.networks("hosts_allow_inside"),
+            allow_outside=values.networks("hosts_allow_outside"),
+            trusted_outside=values.networks("hosts_trust_outside"),
         ),
         auth=AuthConfig(
             realm=values.text("proxy_auth_realm"),
             password=values.text("proxy_auth_passwd"),
             password_file=values.text("proxy_auth_pwfile"),
+            every_request=values.text("proxy_auth_requests") == "all",
         ),
         routing=_routing(values),
         media=MediaConfig(
@@ -80,6 +94,14 @@ def config_from(values: Values) -> Config:
             tcp_timeout=float(values.number("tcp_timeout")),
             tcp_connect_timeout=values.number("tcp_connect_timeout") / 1e3,
             tcp_keepalive=float(values.number("tcp_keepalive")),
+            tls_port=values.number("sip_tls_port"),
+            ws_port=values.number("ws_listen_port"),
+            wss_port=values.number("wss_listen_port"),
+            certificate=values.text("tls_certificate"),
+            key=values.text("tls_key"),
+            ca=values.text("tls_ca"),
+            verify_servers=values.flag("tls_verify"),
+            verify_clients=values.flag("tls_verify_clients"),
         ),
         process=ProcessConfig(
             daemonize=values.flag("daemonize"),
@@ -97,17 +119,26 @@ def config_from(values: Values) -> Config:
 
 
 def _routing(values: Values) -> RoutingConfig:
-    domains = zip(
+    # Only the transports may be fewer: zip_longest of the others has nothing to fill in.
+    domains = zip_longest(
         values.texts("outbound_domain_name"),
         values.texts("outbound_domain_host"),
         values.numbers("outbound_domain_port"),
-        strict=True,
+        values.texts("outbound_domain_transport")[: len(values.texts("outbound_domain_name"))],
     )
     return RoutingConfig(
         proxy_host=values.text("outbound_proxy_host"),
-        proxy_port=values.number("outbound_proxy_port") or SIP_PORT,
-        domains=tuple(DomainProxy(name, host, port or SIP_PORT) for name, host, port in domains),
+        proxy_port=values.number("outbound_proxy_port") or None,
+        proxy_transport=_transport(values.text("outbound_proxy_transport")),
+        domains=tuple(
+            DomainProxy(name, host, port or None, _transport(word)) for name, host, port, word in domains
+        ),
+        name_servers=values.texts("dns_server"),
     )
+
+
+def _transport(word: str | None) -> str:
+    return "" if word in (None, "", AUTO) else str(word).upper()
 
 
 def values_from(config: Config) -> Values:
@@ -135,16 +166,24 @@ def _signalling(config: Config) -> dict[str, Value]:
         "if_outbound": network.outside,
         "host_outbound": network.host_outbound,
         "inside_networks": AccessList(network.inside_networks),
+        "ipv6_enable": network.ipv6,
         "sip_listen_port": sip.port,
         "sip_dscp": sip.dscp,
         "ua_string": sip.ua_string,
         "use_rport": RPORT_INSIDE * sip.rport_inside | RPORT_OUTSIDE * sip.rport_outside,
         "obscure_loops": sip.obscure_loops,
+        "name_outbound": sip.name_outbound,
+        "single_via": sip.single_via,
+        "sip_udp_max": sip.udp_max,
+        "sip_max_transactions": sip.most_transactions,
         "outbound_proxy_host": routing.proxy_host,
-        "outbound_proxy_port": routing.proxy_port,
+        "outbound_proxy_port": routing.proxy_port or 0,
+        "outbound_proxy_transport": routing.proxy_transport.lower() or AUTO,
         "outbound_domain_name": tuple(domain.name for domain in routing.domains),
         "outbound_domain_host": tuple(domain.host for domain in routing.domains),
-        "outbound_domain_port": tuple(domain.port for domain in routing.domains),
+        "outbound_domain_port": tuple(domain.port or 0 for domain in routing.domains),
+        "outbound_domain_transport": tuple(domain.transport.lower() or AUTO for domain in routing.domains),
+        "dns_server": routing.name_servers,
     }
 
 
@@ -154,14 +193,20 @@ def _registrations(config: Config) -> dict[str, Value]:
         "registration_file": registrar.file,
         "autosave_registrations": round(registrar.autosave),
         "default_expires": registrar.default_expires,
+        "min_expires": registrar.min_expires,
+        "max_expires": registrar.max_expires,
         "mask_host": tuple(domain for domain, _ in registrar.masks),
         "masked_host": tuple(shown for _, shown in registrar.masks),
         "hosts_allow_reg": access.allow_register,
         "hosts_allow_sip": access.allow_sip,
         "hosts_deny_sip": access.deny_sip,
+        "hosts_allow_inside": access.allow_inside,
+        "hosts_allow_outside": access.allow_outside,
+        "hosts_trust_outside": access.trusted_outside,
         "proxy_auth_realm": auth.realm,
         "proxy_auth_passwd": auth.password,
         "proxy_auth_pwfile": auth.password_file,
+        "proxy_auth_requests": "all" if auth.every_request else "register",
     }
 
 
@@ -184,6 +229,14 @@ def _surroundings(config: Config) -> dict[str, Value]:
         "tcp_timeout": round(transports.tcp_timeout),
         "tcp_connect_timeout": round(transports.tcp_connect_timeout * 1e3),
         "tcp_keepalive": round(transports.tcp_keepalive),
+        "tls_certificate": transports.certificate,
+        "tls_key": transports.key,
+        "tls_ca": transports.ca,
+        "tls_verify": transports.verify_servers,
+        "tls_verify_clients": transports.verify_clients,
+        "sip_tls_port": transports.tls_port,
+        "ws_listen_port": transports.ws_port,
+        "wss_listen_port": transports.wss_port,
         "daemonize": process.daemonize,
         "user": process.user,
         "chrootjail": process.chrootjail,

@@ -137,9 +137,10 @@ def _networks(directive: Directive, text: str, findings: list[Finding]) -> Acces
 
 
 def _choice(directive: Directive, text: str, findings: list[Finding]) -> str:
-    if text.upper() not in directive.choices:
-        raise ValueError("is none of them")
-    return text.upper()
+    for choice in directive.choices:
+        if choice.lower() == text.lower():
+            return choice
+    raise ValueError("is none of them")
 
 
 def _plugin(directive: Directive, text: str, findings: list[Finding]) -> str:

@@ -169,11 +169,12 @@ class ITransactionUser(Interface):
     def admits(flow: Flow) -> None:
         """Say by Refused that nothing from this peer is even to be parsed."""
 
-    def screen(request: Request, flow: Flow) -> None:
+    def screen(request: Request, flow: Flow) -> object:
         """Say by Refused that a new request is not worth a transaction.
 
         What is answered here is answered without state (RFC 3261 8.2.7), so that a
-        flood of bad requests costs nothing but its answers.
+        flood of bad requests costs nothing but its answers. What is returned stays with the
+        transaction, as its `user`.
         """
 
     def event_received(event: Event) -> None:

@@ -85,22 +85,29 @@ class Siproxd(MultiService):
         self._ticking.clock = reactor
 
     def _build_core(self, relay: IMediaRelay, resolver: IResolver, secret: bytes) -> ProxyCore:
-        config, addresses, port = self._config, self._addresses, self._config.sip.port
-        masquerade = Masquerade(addresses, self.location, port)
-        routing = Routing(config.routing, addresses, self.location, self._dialogs, port)
+        config, addresses, sip = self._config, self._addresses, self._config.sip
+        ports = frozenset(self._ports().values())
+        access = Access(config.access, is_known_peer=lambda host: self.core.knows_server(host))
+        masquerade = Masquerade(addresses, self.location, sip.port)
+        routing = Routing(
+            config.routing, addresses, self.location, self._dialogs, sip, ports=ports, trusts=access.trusts
+        )
+        references = References(self.location, addresses, masquerade)
         return ProxyCore(
             clock=self._reactor,
             signalling=self.signalling,
             resolver=resolver,
-            access=Access(config.access),
+            access=access,
+            limits=Limits(),
             authentication=self._authentication,
             routing=routing,
             registrar=Registrar(
                 config.registrar, self.location, addresses, masquerade, self._registrations_changed
             ),
             dialogs=self._dialogs,
-            dress=Dress(config.sip, addresses, routing, masquerade, self._dialogs),
+            dress=Dress(sip, addresses, routing, masquerade, references, self._dialogs),
             negotiation=OfferAnswer(relay),
+            config=sip,
             secret=secret,
         )
 
@@ -134,36 +141,65 @@ class Siproxd(MultiService):
         waiting.append(maybeDeferred(super().stopService))
         return DeferredList(waiting, consumeErrors=True)
 
-    def _wanted(self) -> dict[Side, str | None]:
-        return {side: self._addresses.listening(side) for side in (Side.OUTSIDE, Side.INSIDE)}
+    # sockets
+
+    def _ports(self) -> dict[str, int]:
+        """Return where each transport listens; those of TLS have a port without a certificate, too: none."""
+        sip, transports = self._config.sip, self._config.transports
+        ports = {"UDP": sip.port, "TCP": sip.port}
+        if transports.certificate:
+            ports |= {"TLS": transports.tls_port, "WSS": transports.wss_port}
+        ports["WS"] = transports.ws_port
+        return {name: port for name, port in ports.items() if port}
+
+    def _wanted(self) -> dict[Side, tuple[str, ...]]:
+        return {side: tuple(self._addresses.bound(side)) for side in (Side.OUTSIDE, Side.INSIDE)}
 
     def _bind(self) -> None:
-        """Have one socket per own address; on a one-armed gateway one serves both sides.
+        """Have one socket per own address and transport; on a one-armed gateway one serves both sides.
 
         Raises CannotListen when all that can be bound is bound.
         """
         wanted = self._wanted()
-        for gone in [host for host in self._transports if host not in wanted.values()]:
-            self._log.info("address {host} is gone", host=gone)
+        kept = {host for hosts in wanted.values() for host in hosts}
+        for gone in [key for key in self._transports if key[1] not in kept]:
+            self._log.info("{name} on {host} is gone", name=gone[0], host=gone[1])
             self._transports.pop(gone).stop()
         refused: CannotListen | None = None
-        for side, host in wanted.items():
-            transport = self._transports.get(host or "")
-            if host is not None and (transport is None or not transport.listening):
-                try:
-                    transport = self._listen(host, side)
-                except CannotListen as why:
-                    transport, refused = None, why
-            self.signalling.attach(side, transport)
+        table: dict[tuple[Side, str, bool], Any] = {}
+        for side, hosts in wanted.items():
+            for host in hosts:
+                for name in self._names():
+                    transport = self._transports.get((name, host))
+                    if transport is None or not transport.listening:
+                        try:
+                            transport = self._listen(name, host, side)
+                        except CannotListen as why:
+                            refused = why
+                            continue
+                    table[side, name, ":" in host] = transport
+        self.signalling.use(table)
         if refused is not None:
             raise refused
 
-    def _listen(self, host: str, side: Side) -> UDPTransport:
-        port = self._config.sip.port
-        transport = UDPTransport(Address(host, port), side, self.signalling.received, self._config.sip.dscp)
-        transport.listen(self._reactor.listenUDP)
-        self._transports[host] = transport
-        self._log.info("bound to port {port} on {host} ({side})", port=port, host=host, side=side.value)
+    def _names(self) -> list[str]:
+        """Return the transports that are used: TLS also without a certificate, for connections of ours."""
+        names = list(self._ports())
+        return names if "TLS" in names or not self._tls.usable else [*names, "TLS"]
+
+    def _listen(self, name: str, host: str, side: Side) -> Any:
+        local = Address(host, self._ports().get(name, 0))
+        transport = self._transport(name, local, side)
+        if local.port:
+            transport.listen()
+            self._log.info(
+                "{name} bound to port {port} on {host} ({side})",
+                name=name,
+                port=local.port,
+                host=host,
+                side=side.value,
+            )
+        self._transports[name, host] = transport
         return transport
 
     def _rebind(self) -> None:

@@ -16,8 +16,8 @@ from typing import NamedTuple
 from twisted.logger import Logger
 
 from siproxd_tw.edits import Edit
-from siproxd_tw.interfaces import Exchange, IMediaRelay, MediaNotAcceptable, MediaUnavailable, Refused, Side
-from siproxd_tw.proxy.context import ResponseContext
+from siproxd_tw.interfaces import Exchange, Flow, IMediaRelay, MediaNotAcceptable, MediaUnavailable, Refused, Side
+from siproxd_tw.proxy.context import Branch, ResponseContext
 from siproxd_tw.proxy.validation import unavailable
 from siproxd_tw.sip.message import Message, Request, Response
 from siproxd_tw.sip.multipart import description_span
@@ -67,18 +67,26 @@ class OfferAnswer:
         self._waiting: dict[Key, Exchange] = {}
         self._unconfirmed: dict[Key, tuple[float, Exchange]] = {}
 
-    async def request_forwarded(self, request: Request, context: ResponseContext) -> None:
-        """Carry the description of `request`, the copy about to be sent.
+    async def request_forwarded(self, request: Request, context: ResponseContext, branch: Branch) -> None:
+        """Carry the description of `request`, the copy about to be sent in `branch`.
 
-        Raises Refused, with 503 or 488, when the media cannot be relayed.
+        All branches that go the same way share one offer, and their answers are told apart by To tag. Raises Refused, with 503 or 488, when the media cannot be relayed.
         """
         description = _Description.of(request)
         if description is None:
             return
         if request.method == "PRACK" and await self._answered_in_request(request, description):
             return
+        way = _way(branch.flow)
         exchange = Exchange(
-            request.call_id, request.from_tag, request.to_tag, context.flow.side, context.side, context.branch
+            context.copy.call_id,
+            request.from_tag,
+            request.to_tag,
+            context.flow.side,
+            branch.side,
+            _transaction(context, way),
+            context.flow.remote.host,
+            branch.flow.remote.host,
         )
         try:
             description.edit(await self._relay.offer(exchange, description.text))
@@ -90,7 +98,7 @@ class OfferAnswer:
                 "call {call_id} refused: {why}", call_id=request.call_id.decode("utf-8", "replace"), why=why
             )
             raise unavailable("no media") from why
-        context.offer = exchange
+        context.offers[way] = exchange
         context.offered_by_request = True
 
     async def ack_forwarded(self, ack: Request) -> None:
@@ -114,34 +122,36 @@ class OfferAnswer:
         description.edit(await self._relay.answer(exchange.reply, description.text))
         return True
 
-    async def response_forwarded(self, response: Response, context: ResponseContext) -> None:
-        """Carry the description of `response`, about to be sent back."""
+    async def response_forwarded(self, response: Response, context: ResponseContext, branch: Branch) -> None:
+        """Carry the description of `response`, which came in `branch` and is about to be sent back."""
         if response.status >= 300:
             return
         description = _Description.of(response)
         if description is None:
-            await self._still_ringing(response, context)
+            await self._still_ringing(response, context, branch)
             return
         key = (response.to_tag, description.text)
         carried = context.carried.get(key)
         if carried is None or context.offered_by_request:
-            carried = await self._edits_of_response(response, description.text, context) or carried or []
+            edits = await self._edits_of_response(response, description.text, context, branch)
+            carried = edits or carried or []
         context.carried[key] = carried
         description.edit(carried)
 
-    async def _still_ringing(self, response: Response, context: ResponseContext) -> None:
+    async def _still_ringing(self, response: Response, context: ResponseContext, branch: Branch) -> None:
         """Repeat the offer of a request that gets no answer but signs of life."""
-        offer = context.offer if context.offered_by_request and not context.carried else None
+        asked = context.offered_by_request and not context.carried
+        offer = context.offers.get(_way(branch.flow)) if asked else None
         description = _Description.of(context.request)
         if offer is not None and description is not None and response.status < 200:
             with suppress(MediaUnavailable):  # forgotten, and nothing is free: the answer will find no media
                 await self._relay.offer(offer, description.text)
 
     async def _edits_of_response(
-        self, response: Response, sdp: bytes, context: ResponseContext
+        self, response: Response, sdp: bytes, context: ResponseContext, branch: Branch
     ) -> list[Edit]:
         if context.offered_by_request:
-            offer = context.offer
+            offer = context.offers.get(_way(branch.flow))
             if offer is None:
                 return []  # it was withdrawn: we have given up, and the answer comes after all
             exchange = replace(offer, receiver=response.to_tag).reply
@@ -151,14 +161,24 @@ class OfferAnswer:
                 exchange = replace(exchange, sender=context.accepted_by[0], transaction=b"")
             return await self._relay.answer(exchange, sdp)
         if context.method == "INVITE":  # no other response offers (RFC 6337); one to OPTIONS only informs
-            return await self._offered_in_response(response, sdp, context)
+            return await self._offered_in_response(response, sdp, context, branch)
         return []
 
     async def _offered_in_response(
-        self, response: Response, sdp: bytes, context: ResponseContext
+        self, response: Response, sdp: bytes, context: ResponseContext, branch: Branch
     ) -> list[Edit]:
         call_id, caller, callee = response.call_id, response.from_tag, response.to_tag
-        exchange = Exchange(call_id, callee, caller, context.side, context.flow.side, context.branch)
+        way = _way(branch.flow)
+        exchange = Exchange(
+            call_id,
+            callee,
+            caller,
+            branch.side,
+            context.flow.side,
+            _transaction(context, way),
+            branch.flow.remote.host,
+            context.flow.remote.host,
+        )
         try:
             edits = await self._relay.offer(exchange, sdp)
         except MediaUnavailable as why:
@@ -167,34 +187,40 @@ class OfferAnswer:
                 "no media for call {call_id}: {why}", call_id=call_id.decode("utf-8", "replace"), why=why
             )
             return []
-        context.offer = exchange
+        context.offers[way] = exchange
         if len(self._waiting) >= MOST_WAITING:
             del self._waiting[next(iter(self._waiting))]
         self._waiting[call_id, caller, callee, response.cseq.number] = exchange
         return edits
 
-    async def ended(self, context: ResponseContext, status: int) -> None:
-        """Note the final outcome of a request: a failed offer is withdrawn, a BYE ends the media."""
-        if context.method == "BYE" and status not in (401, 407):
-            bye, side = context.request, context.flow.side
-            await self.delete(Exchange(bye.call_id, bye.from_tag, bye.to_tag, side, context.side, b""))
-        elif context.offer is not None and (status >= 300 or not _is_for_a_call(context.request)):
-            await self._relay.withdraw(context.offer)
-            context.offer = None
+    async def ended(self, context: ResponseContext, status: int, branch: Branch | None) -> None:
+        """Note the final outcome of a request: a failed offer is withdrawn, a BYE ends the media.
 
-    def accepted(self, response: Response, context: ResponseContext, now: float) -> None:
+        `branch` is the one that has succeeded; what was offered on other ways was in vain.
+        """
+        if context.method == "BYE" and status not in (401, 407):
+            bye, side = context.copy, context.flow.side
+            other = branch.side if branch is not None else side.other
+            await self.delete(Exchange(bye.call_id, bye.from_tag, bye.to_tag, side, other, b""))
+            return
+        in_vain = status >= 300 or not _is_for_a_call(context.request)
+        succeeded = None if in_vain or branch is None else _way(branch.flow)
+        for way in [way for way in context.offers if way != succeeded]:
+            await self._relay.withdraw(context.offers.pop(way))
+
+    def accepted(self, response: Response, context: ResponseContext, branch: Branch, now: float) -> None:
         """Note the 2xx of an INVITE: who was first, and that a caller outside has to confirm it.
 
         A stranger who never sends the ACK would keep media going for ever, at a phone that answers
         by itself. A caller inside is no stranger, and its ACK may go another way.
         """
         tag = response.to_tag
-        if context.method != "INVITE" or not 200 <= response.status < 300 or tag in context.accepted_by:
+        if not 200 <= response.status < 300 or tag in context.accepted_by:
             return
         context.accepted_by.append(tag)
         call_id, caller = response.call_id, response.from_tag
         if context.flow.side is Side.OUTSIDE and not context.request.to_tag:
-            exchange = Exchange(call_id, caller, tag, context.flow.side, context.side, b"")
+            exchange = Exchange(call_id, caller, tag, context.flow.side, branch.side, b"")
             key = (call_id, caller, tag, response.cseq.number)
             self._unconfirmed[key] = now + LONGEST_WITHOUT_ACK, exchange
 
@@ -206,6 +232,17 @@ class OfferAnswer:
     async def delete(self, exchange: Exchange) -> None:
         """Free the media between the two parties of `exchange`."""
         await self._relay.delete(exchange)
+
+
+def _way(flow: Flow) -> tuple[Side, bool]:
+    """Return what decides how a description for the peer of `flow` looks: its side and its family."""
+    return flow.side, ":" in flow.remote.host
+
+
+def _transaction(context: ResponseContext, way: tuple[Side, bool]) -> bytes:
+    """Name the offer of this request on `way`: the first way has the name that most calls need only."""
+    first = not context.offers or way == next(iter(context.offers))
+    return context.branch if first else b"%b/%b%d" % (context.branch, way[0].value.encode(), way[1])
 
 
 def _is_for_a_call(request: Request) -> bool:

@@ -220,6 +220,9 @@ class Transaction:
             self.deadlines[E.TIMEOUT] = now + 64 * self.timers.t1
             self._retransmit_after(self.timers.t1, now)
 
+    def let_go(self) -> None:
+        """Release what is kept for others: it is over."""
+
     def advance(self, happened: Input, now: float) -> tuple[Action, ...]:
         """Make the transition for `happened` and return what it asks for."""
         try:

@@ -68,12 +68,19 @@ class ServerTransaction(Transaction):
         self.key = key
         self.last = b""
         self.user: Any = None
-        """What the transaction user keeps here."""
+        """What the transaction user keeps here; when the transaction is over its `end()` is called, if it
+        has one, to break the circle of references that only the garbage collector could find otherwise."""
 
     @property
     def answered(self) -> bool:
         """Whether a final response has been sent."""
         return self.state not in (State.TRYING, State.PROCEEDING)
+
+    def let_go(self) -> None:
+        """Release the user."""
+        user, self.user = self.user, None
+        if hasattr(user, "end"):
+            user.end()
 
 
 class ClientTransaction(Transaction):
@@ -94,6 +101,10 @@ class ClientTransaction(Transaction):
         self.cancel_wanted = False
         """Whether it is to be cancelled as soon as a provisional response is there."""
         self.cancel_sent = False
+
+    def let_go(self) -> None:
+        """Release the user."""
+        self.user = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,6 +200,7 @@ class TransactionLayer:
         self._timers = timers or Timers()
         self._servers: dict[Key, ServerTransaction] = {}
         self._clients: dict[Key, ClientTransaction] = {}
+        self._by_flow: dict[Any, dict[ClientTransaction, None]] = {}
         self._events: deque[Event] = deque()
         self._out: list[tuple[bytes, Any]] = []
         self._deadlines: list[tuple[float, int, Transaction]] = []
@@ -214,14 +226,20 @@ class TransactionLayer:
         self._advance(transaction, Input.REQUEST, now)
         return True
 
-    def begin(self, request: Request, flow: Any, now: float, *, reply: Any, reliable: bool = False) -> None:
-        """Start a server transaction for `request`, which `absorb` has refused (an ACK gets none)."""
+    def begin(
+        self, request: Request, flow: Any, now: float, *, reply: Any, reliable: bool = False, user: Any = None
+    ) -> None:
+        """Start a server transaction for `request`, which `absorb` has refused (an ACK gets none).
+
+        `user` is kept with it for the transaction user.
+        """
         method = request.method
         if method == "ACK":
             self._events.append(AckReceived(request, flow))
             return
         key = server_key(request, method)
         transaction = ServerTransaction(request, flow, reply, key, self._timers, reliable)
+        transaction.user = user
         self._servers[key] = transaction
         if method == "CANCEL":
             invite = self._servers.get(server_key(request, "INVITE"))
@@ -258,6 +276,12 @@ class TransactionLayer:
         """Feed a failure to send for `transaction`."""
         self._advance(transaction, Input.TRANSPORT_ERROR, now)
 
+    def flow_failed(self, flow: Any, now: float) -> None:
+        """Feed a failure of everything that is on its way by `flow`, a connection: nothing will come back."""
+        for transaction in list(self._by_flow.get(flow, ())):
+            if transaction.state in (State.CALLING, State.TRYING):
+                self.transport_failed(transaction, now)
+
     # what the transaction user says
 
     def request(
@@ -267,6 +291,8 @@ class TransactionLayer:
         key = (request.top_via.branch, request.method)
         transaction = ClientTransaction(request, flow, key, self._timers, reliable, user)
         self._clients[key] = transaction
+        if reliable:
+            self._by_flow.setdefault(flow, {})[transaction] = None
         transaction.start(now)
         self._out.append((transaction.last, flow))
         self._schedule(transaction)
@@ -289,6 +315,7 @@ class TransactionLayer:
         transaction.state = State.TERMINATED
         transaction.deadlines.clear()
         self._servers.pop(transaction.key, None)
+        transaction.let_go()
 
     # output
 
@@ -333,6 +360,8 @@ class TransactionLayer:
             self._carry_out(action, transaction, happened, message)
         if transaction.state is State.TERMINATED:
             self._remove(transaction)
+            if happened is Input.LINGER_OVER:  # otherwise an event may wait that needs the user
+                transaction.let_go()
         else:
             self._schedule(transaction)
         return actions
@@ -368,6 +397,15 @@ class TransactionLayer:
             self._servers.pop(transaction.key, None)
         elif isinstance(transaction, ClientTransaction):
             self._clients.pop(transaction.key, None)
+            if transaction.reliable:
+                self._forget_flow(transaction)
+
+    def _forget_flow(self, transaction: ClientTransaction) -> None:
+        by_flow = self._by_flow.get(transaction.flow)
+        if by_flow is not None:
+            by_flow.pop(transaction, None)
+            if not by_flow:
+                del self._by_flow[transaction.flow]
 
 
 def _why(happened: Input) -> str:

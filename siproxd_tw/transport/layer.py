@@ -19,7 +19,9 @@ from zope.interface import implementer
 from siproxd_tw.interfaces import (
     Address,
     Flow,
+    Hop,
     IAddresses,
+    ISendReport,
     ISignalling,
     IStatus,
     ITransactionUser,
@@ -32,7 +34,7 @@ from siproxd_tw.sip.message import Message, Request, Response, response_to
 from siproxd_tw.sip.parser import parse
 from siproxd_tw.sip.transactionlayer import ClientTransaction, ServerTransaction, TransactionLayer, local_tag
 
-__all__ = ["SHORTEST_MESSAGE", "SignallingLayer", "reply_address"]
+__all__ = ["SHORTEST_MESSAGE", "SignallingLayer", "note_source"]
 
 #: Datagrams below this are keep-alives of every dialect (CRLF, four zero bytes), never SIP.
 SHORTEST_MESSAGE = 16
@@ -40,7 +42,11 @@ SHORTEST_MESSAGE = 16
 DEFAULT_PORT = 5060
 
 
-@implementer(ISignalling, IStatus)
+Key = tuple[Side, str, bool]
+"""Side, transport as Via spells it, and whether it is IPv6: there is one socket of ours for each."""
+
+
+@implementer(ISignalling, ISendReport, IStatus)
 class SignallingLayer:
     """Sockets below, the transaction user above, the transactions in between."""
 
@@ -52,13 +58,16 @@ class SignallingLayer:
         addresses: IAddresses,
         secret: bytes,
         transactions: TransactionLayer | None = None,
+        *,
+        most_transactions: int = 20_000,
     ) -> None:
         self._clock = clock
         self._addresses = addresses
         self._secret = secret
         self._transactions = transactions or TransactionLayer()
         self._user: ITransactionUser | None = None
-        self._transports: dict[Side, ITransport] = {}
+        self._most = most_transactions
+        self._transports: dict[Key, ITransport] = {}
         self._counters: Counter[str] = Counter()
         self._timer: IDelayedCall | None = None
         self._pumping = False
@@ -70,13 +79,10 @@ class SignallingLayer:
         """Hand all events to `user` from now on."""
         self._user = user
 
-    def attach(self, side: Side, transport: ITransport | None) -> None:
-        """Send to peers on `side` by `transport` from now on; None while there is none."""
-        if transport is None:
-            self._transports.pop(side, None)
-        else:
-            self._transports[side] = transport
-            self._stopped = False
+    def use(self, transports: Mapping[Key, ITransport]) -> None:
+        """Send by `transports` from now on."""
+        self._transports = dict(transports)
+        self._stopped = False
 
     def stop(self) -> None:
         """Forget the timer, until there is a socket again; nothing is sent any more."""
@@ -89,7 +95,7 @@ class SignallingLayer:
     # from the network
 
     def received(self, data: bytes, transport: ITransport, remote: Address) -> None:
-        """Take one datagram, or one message of a stream."""
+        """See ISendReport."""
         self._counters["received"] += 1
         flow = Flow(transport, remote, self._addresses.side_of(remote.host, transport.side))
         try:
@@ -103,6 +109,22 @@ class SignallingLayer:
                 self._begin(message, flow, now)
         except Refused as refusal:
             self._count_drop(refusal.why, flow)
+        self._pump()
+
+    def broken(self, error: ParseError, transport: ITransport, remote: Address) -> None:
+        """See ISendReport."""
+        flow = Flow(transport, remote, self._addresses.side_of(remote.host, transport.side))
+        try:
+            if self._user is not None:
+                self._user.admits(flow)
+                self._refuse_malformed(error, flow)
+        except Refused as refusal:
+            self._count_drop(refusal.why, flow)
+
+    def unsent(self, flow: Flow, reason: str) -> None:
+        """See ISendReport."""
+        self._counters[f"not sent: {reason}"] += 1
+        self._transactions.flow_failed(flow, self._clock.seconds())
         self._pump()
 
     def _read(self, data: bytes, flow: Flow) -> Message | None:
@@ -122,13 +144,23 @@ class SignallingLayer:
         assert self._user is not None
         if request.method == "ACK" and request.to_tag == local_tag(request, self._secret):
             return  # acknowledges an answer that was given without a transaction
-        reply = Flow(flow.transport, note_source(request, flow.remote), flow.side)
+        reply = note_source(request, flow)
         try:
-            self._user.screen(request, flow)
+            self._check_load(request)
+            kept = self._user.screen(request, flow)
         except Refused as refusal:
             self._refuse(request, reply, refusal)
             return
-        self._transactions.begin(request, flow, now, reply=reply, reliable=flow.transport.reliable)
+        self._transactions.begin(
+            request, flow, now, reply=reply, reliable=flow.transport.reliable, user=kept
+        )
+
+    def _check_load(self, request: Request) -> None:
+        """Refuse new work when there is too much; what belongs to calls that run may go on for longer."""
+        load = len(self._transactions)
+        if load >= self._most and request.method not in ("ACK", "CANCEL"):
+            if not request.to_tag or load >= 2 * self._most:
+                raise Refused(503, "too many transactions", headers=(b"Retry-After: 10",))
 
     def _refuse_malformed(self, error: ParseError, flow: Flow) -> None:
         self._log.debug("malformed message from {peer}: {error}", peer=flow.remote, error=error)
@@ -136,7 +168,7 @@ class SignallingLayer:
         request = error.request
         if request is None or error.status is None or request.method == "ACK":
             return
-        reply = Flow(flow.transport, note_source(request, flow.remote), flow.side)
+        reply = note_source(request, flow)
         phrase = f"Bad {error.header}" if error.status == 400 else ""
         self._answer_statelessly(request, reply, Refused(error.status, str(error), phrase=phrase))
 
@@ -154,7 +186,7 @@ class SignallingLayer:
             request, refusal.status, phrase, to_tag=local_tag(request, self._secret), headers=refusal.headers
         )
         self._counters[f"answered: {refusal.status}"] += 1
-        reply.transport.send(bytes(response), reply.remote)
+        reply.transport.send(bytes(response), reply)
 
     def _count_drop(self, why: str, flow: Flow) -> None:
         self._counters[f"refused: {why}"] += 1
@@ -162,10 +194,11 @@ class SignallingLayer:
 
     # from the transaction user
 
-    def flow_to(self, remote: Address, side: Side) -> Flow | None:
+    def flow_to(self, hop: Hop, side: Side) -> Flow | None:
         """See ISignalling."""
-        transport = self._transports.get(side)
-        return None if transport is None else Flow(transport, remote, side)
+        remote = hop.address
+        transport = self._transports.get((side, hop.transport, ":" in remote.host))
+        return None if transport is None else Flow(transport, remote, side, hop.name)
 
     def request(self, request: Request, flow: Flow, user: object) -> ClientTransaction:
         """See ISignalling."""
@@ -192,7 +225,7 @@ class SignallingLayer:
     def send(self, request: Request, flow: Flow) -> None:
         """See ISignalling."""
         self._counters["sent"] += 1
-        flow.transport.send(bytes(request), flow.remote)
+        flow.transport.send(bytes(request), flow)
 
     # the pump
 
@@ -222,7 +255,7 @@ class SignallingLayer:
     def _flush(self) -> None:
         for data, flow in self._transactions.messages_to_send():
             self._counters["sent"] += 1
-            flow.transport.send(data, flow.remote)
+            flow.transport.send(data, flow)
 
     def _rearm(self) -> None:
         at = self._transactions.get_timer()
@@ -248,28 +281,26 @@ class SignallingLayer:
         return {"transactions": len(self._transactions), **dict(sorted(self._counters.items()))}
 
 
-def note_source(request: Request, remote: Address) -> Address:
-    """Write where `request` came from into its topmost Via and return where responses go.
+def note_source(request: Request, flow: Flow) -> Flow:
+    """Write where `request` came from into its topmost Via and return the way for responses.
 
     ``received`` when the sent-by is another address (RFC 3261 18.2.1), the value of
-    ``rport`` when it is asked for (RFC 3581 section 4).
+    ``rport`` when it is asked for (RFC 3581 section 4). By a stream both are written, as siproxd does;
+    responses go back on the connection, or if it is gone to the source's address and the port of sent-by.
     """
-    via = request.top_via
+    via, remote = request.top_via, flow.remote
     port, asked = via.port, via.param_span(b"rport")
-    if asked is not None:
-        value = b";rport=%d" % remote.port
-        request.edit(via.field, *asked, value, "rport (RFC 3581)")
-    if (via.host != remote.host or asked is not None) and via.received != remote.host:
+    stream = flow.transport.reliable
+    if asked is not None or stream:
+        span = asked or (via.end, via.end)
+        request.edit(via.field, *span, b";rport=%d" % remote.port, "rport (RFC 3581)")
+    if (via.host != remote.host or asked is not None or stream) and via.received != remote.host:
         span = via.param_span(b"received") or (via.end, via.end)
         received = b";received=" + remote.host.encode()
         request.edit(via.field, *span, received, "received (RFC 3261 18.2.1)")
-    return reply_address(remote, port, rport=asked is not None)
-
-
-def reply_address(remote: Address, sent_by_port: int | None, *, rport: bool) -> Address:
-    """Return where the responses to a datagram go (RFC 3261 18.2.2, RFC 3581 section 4).
-
-    Its host is always the source address: where the sent-by says something else,
-    ``received`` holds the source.
-    """
-    return remote if rport else Address(remote.host, sent_by_port or DEFAULT_PORT)
+    if stream:
+        default = 5061 if flow.transport.name == "TLS" else DEFAULT_PORT
+        return flow._replace(fallback=Address(remote.host, port or default))
+    if asked is not None or (port or DEFAULT_PORT) == remote.port:
+        return flow
+    return flow._replace(remote=Address(remote.host, port or DEFAULT_PORT))

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""From bytes to messages: datagrams and streams (RFC 3261 sections 7, 16.3 and 18.3).
+"""From bytes to messages (RFC 3261 sections 7, 16.3 and 18.3).
 
 1. The head is read once, line by line. A header field that the proxy relies on must match its rule;
    all others only need a name and a colon.
@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from enum import Enum
 from typing import NamedTuple, NoReturn
 
 from siproxd_tw.sip.grammar import (
@@ -29,10 +28,7 @@ from siproxd_tw.sip.headers import USUAL_ADDRESS, USUAL_VIA, Field, field_error
 from siproxd_tw.sip.message import Request, Response
 from siproxd_tw.sip.uri import SIPURI, URI, parse_uri
 
-__all__ = ["MAX_MESSAGE", "KeepAlive", "StreamParser", "parse"]
-
-MAX_MESSAGE = 65536
-"""The longest message of a stream, in bytes; what a datagram can hold, so that any message fits through."""
+__all__ = ["note_request", "parse"]
 
 MAX_CSEQ = 2**31 - 1
 """Section 8.1.1.5."""
@@ -108,7 +104,7 @@ def parse(data: bytes) -> Request | Response:
     try:
         return _read(data)
     except ParseError as error:
-        _complete(error, data)
+        note_request(error, data)
         error.position += skipped
         raise
 
@@ -286,7 +282,7 @@ def _refuse_start_line(line: bytes) -> NoReturn:
     raise ParseError("expected a URI", "start line", at)
 
 
-def _complete(error: ParseError, data: bytes) -> None:
+def note_request(error: ParseError, data: bytes) -> None:
     """Tell `error` whom to answer; when nobody can be answered, or must not, only a drop is left."""
     error.request = _answerable(data)
     if error.request is None:
@@ -312,112 +308,3 @@ def _answerable(data: bytes) -> Request | None:
     except ParseError:
         return None
     return request if all(request.first(name) is not None for name in _MANDATORY) else None
-
-
-class KeepAlive(Enum):
-    """What may stand between the messages of a stream (RFC 5626 section 3.5.1)."""
-
-    PING = "ping"
-    """Two empty lines: answer with one."""
-    PONG = "pong"
-    """One empty line: the answer to a ping of ours, or the first half of a ping."""
-
-
-class StreamParser:
-    """Cuts a stream into messages by Content-Length, which is mandatory there (section 18.3).
-
-    What comes out depends on the bytes alone and not on how they were split. A message that cannot be used
-    is a ParseError in the list, and the stream goes on behind it; when the end of a message cannot be
-    known, a last ParseError follows and the stream is `broken`.
-    """
-
-    broken: str
-    """Why the stream cannot be read any further; empty as long as it can."""
-
-    def __init__(self, max_message: int = MAX_MESSAGE) -> None:
-        self.broken = ""
-        self._max_message = max_message
-        self._buffer = bytearray()
-        self._searched = 0  # there is no end of a head before this
-        self._needed = 0  # the size of the message, once its head is here
-        self._half_ping = False
-
-    def feed(self, data: bytes) -> list[Request | Response | ParseError | KeepAlive]:
-        """Take the next bytes of the stream and return what is complete with them, in order."""
-        found: list[Request | Response | ParseError | KeepAlive] = []
-        if self.broken:
-            return found
-        self._buffer += data
-        try:
-            while (item := self._next()) is not None:
-                found.append(item)
-        except ParseError as error:
-            self.broken = str(error)
-            self._buffer.clear()
-            found.append(error)
-        return found
-
-    def _next(self) -> Request | Response | ParseError | KeepAlive | None:
-        buffer = self._buffer
-        if not self._needed:
-            if buffer.startswith((b"\r", b"\n")):
-                return self._empty_line()
-            if buffer:
-                self._half_ping = False
-                self._needed = self._size_of_message()
-        if not 0 < self._needed <= len(buffer):
-            return None
-        data = bytes(buffer[: self._needed])
-        del buffer[: self._needed]
-        self._needed = self._searched = 0
-        try:
-            return parse(data)
-        except ParseError as error:
-            return error
-
-    def _empty_line(self) -> KeepAlive | None:
-        """Take one empty line off the front of the buffer; half a line has to wait."""
-        length = 1 if self._buffer.startswith(b"\n") else 2
-        if len(self._buffer) < length:
-            return None
-        if self._buffer[length - 1] != 0x0A:
-            raise ParseError("expected a line feed after a carriage return", "start line", 0, None)
-        del self._buffer[:length]
-        self._half_ping = not self._half_ping
-        return KeepAlive.PONG if self._half_ping else KeepAlive.PING
-
-    def _size_of_message(self) -> int:
-        """Return the size of the message at the front of the buffer, 0 while its head is incomplete."""
-        buffer = self._buffer
-        if not is_token(bytes(buffer[:1])):  # not SIP: TLS, STUN and the like
-            raise ParseError("expected a SIP message", "start line", 0, None)
-        found = _end_of_head(buffer, max(0, self._searched - 3))
-        self._searched = len(buffer)
-        head_size = len(buffer) if found is None else found.end()
-        if head_size > self._max_message:
-            raise ParseError(f"no end within {self._max_message} bytes", "head", self._max_message, None)
-        if found is None:
-            return 0
-        return head_size + self._body_size(bytes(buffer[:head_size]))
-
-    def _body_size(self, head: bytes) -> int:
-        values = [value.strip(b" \t\r\n") for value in _content_lengths(head)]
-        try:
-            if not values or not all(value.isdigit() for value in values):
-                raise ParseError("expected a number of bytes", "Content-Length", len(head))
-            sizes = {value.lstrip(b"0").rjust(10, b"0") for value in values}
-            if len(sizes) > 1:
-                raise ParseError("expected one number of bytes", "Content-Length", len(head))
-            size = int(min(sizes)[:20])
-            if len(head) + size > self._max_message:
-                raise ParseError(f"more than {self._max_message} bytes", "Content-Length", len(head), 513)
-        except ParseError as error:
-            _complete(error, head)
-            raise
-        return size
-
-
-_end_of_head = re.compile(rb"\n\r?\n").search
-_content_lengths = re.compile(
-    rb"\n(?:Content-Length|l)[ \t]*+:([^\r\n]*+(?:\r?\n[ \t][^\r\n]*+)*+)", re.IGNORECASE
-).findall

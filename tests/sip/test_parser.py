@@ -1,12 +1,11 @@
 # SPDX-License-Identifier: MIT
-"""From bytes to messages: the torture messages of the RFCs, sloppy datagrams, and streams cut anywhere."""
+"""From bytes to messages: the torture messages of the RFCs and sloppy datagrams."""
 
 from __future__ import annotations
 
 import random
 import re
 from dataclasses import replace
-from itertools import pairwise
 
 import pytest
 from hypothesis import given
@@ -14,7 +13,7 @@ from hypothesis import strategies as st
 
 from siproxd_tw.sip.grammar import ParseError
 from siproxd_tw.sip.message import Request, Response, response_to
-from siproxd_tw.sip.parser import KeepAlive, StreamParser, parse
+from siproxd_tw.sip.parser import parse
 from tests.support.vectors import HERE, Vector, load
 
 OPTIONS = (
@@ -396,131 +395,3 @@ def test_damaged_messages_are_messages_or_parse_errors(data: bytes, chance: rand
     assert message.from_.uri
     assert message.to.uri
     assert all(a.is_wildcard or a.uri for a in message.contacts())
-
-
-# Streams
-
-
-def feed(data: bytes, *cuts: int) -> list[object]:
-    """Feed a new stream with `data`, cut at the given places; return all that came out."""
-    stream = StreamParser()
-    edges = [0, *sorted(cuts), len(data)]
-    items: list[object] = []
-    for start, end in pairwise(edges):
-        items += stream.feed(data[start:end])
-    return items
-
-
-def shown(items: list[object]) -> list[object]:
-    """Return what was read in a form that can be compared."""
-    return [bytes(item) if isinstance(item, Request | Response) else str(item) for item in items]
-
-
-PIPELINE = OPTIONS + OK + b"\r\n\r\n" + changed(b"CSeq: 1", b"CSeq: x") + b"\r\n" + OPTIONS
-
-
-def test_messages_in_one_stream() -> None:
-    """Pipelined messages, a ping and a broken message between them; the stream goes on behind it."""
-    items = feed(PIPELINE)
-    assert [type(item) for item in items] == [
-        *(Request, Response, KeepAlive, KeepAlive, ParseError, KeepAlive, Request),
-    ]
-    assert items[2:4] == [KeepAlive.PONG, KeepAlive.PING]
-    assert items[5] is KeepAlive.PONG
-    error = items[4]
-    assert isinstance(error, ParseError)
-    assert (error.header, error.status) == ("CSeq", 400)
-    assert b"".join(shown(items[:2] + items[-1:])) == OPTIONS + OK + OPTIONS  # type: ignore[arg-type]
-
-
-def test_a_stream_cut_at_every_byte() -> None:
-    """Wherever it is cut in two, the same comes out; and byte by byte as well."""
-    whole = shown(feed(PIPELINE))
-    for cut in range(len(PIPELINE) + 1):
-        assert shown(feed(PIPELINE, cut)) == whole
-    assert shown(feed(PIPELINE, *range(len(PIPELINE)))) == whole
-
-
-@pytest.mark.parametrize("vector", torture(), ids=str)
-def test_messages_of_the_rfcs_whole_byte_by_byte_and_with_a_tail(vector: Vector) -> None:
-    """In a stream, too, one message does not spoil the next."""
-    whole, bytewise = StreamParser(), StreamParser()
-    items = whole.feed(vector.data + OPTIONS)
-    dripped: list[object] = []
-    for index in range(len(vector.data + OPTIONS)):
-        dripped += bytewise.feed((vector.data + OPTIONS)[index : index + 1])
-    assert shown(dripped) == shown(list(items))
-    assert bytewise.broken == whole.broken
-    if verdict(vector) == "intact" and not whole.broken:
-        assert vector.data.startswith(bytes(items[0]))  # type: ignore[arg-type]
-
-
-@given(
-    st.lists(st.sampled_from([OPTIONS, OK, b"\r\n", b"\r\n\r\n", b"\n", changed(b"To:", b"2:")]), max_size=5),
-    st.binary(max_size=3),
-    st.lists(st.integers(0, 2500), max_size=8),
-)
-def test_what_comes_out_of_a_stream_does_not_depend_on_its_cuts(
-    parts: list[bytes], junk: bytes, cuts: list[int]
-) -> None:
-    """Messages, pings and errors are a function of the bytes alone, with junk at the end as well."""
-    data = b"".join(parts) + junk
-    assert shown(feed(data, *(cut for cut in cuts if cut <= len(data)))) == shown(feed(data))
-
-
-def test_a_body_may_look_like_anything() -> None:
-    """Only Content-Length says where it ends."""
-    body = b"\r\n\r\nContent-Length: 7\r\n\r\n"
-    data = changed(b"Content-Length: 5\r\n\r\nhello", b"l: %d\r\n\r\n%b" % (len(body), body))
-    assert shown(feed(data + data)) == [data, data]
-
-
-@pytest.mark.parametrize(
-    ("data", "header", "status"),
-    [
-        (changed(b"Content-Length: 5\r\n", b""), "Content-Length", 400),
-        (changed(b"Length: 5", b"Length: -5"), "Content-Length", 400),
-        (changed(b"Length: 5", b"Length: 5\r\nl: 6"), "Content-Length", 400),
-        (changed(b"Length: 5", b"Length:"), "Content-Length", 400),
-        (changed(b"Length: 5", b"Length: 99999"), "Content-Length", 513),
-        (changed(b"Length: 5", b"Length: " + b"9" * 5000), "Content-Length", 513),
-        (changed(b"Content-Length: 5\r\n", b"", OK), "Content-Length", None),
-        (b"X-Long: " + b"y" * 70000, "head", None),
-        (b"\x16\x03\x01\x02\x00\x01", "start line", None),
-        (b"GET / HTTP/1.1\r\n\r\n", "Content-Length", None),
-        (b"\rOPTIONS", "start line", None),
-    ],
-    ids=["none", "negative", "two", "empty", "long", "absurd", "response", "head", "TLS", "HTTP", "CR"],
-)
-def test_a_stream_that_lost_its_framing_is_broken(data: bytes, header: str, status: int | None) -> None:
-    """Nobody can know where the next message starts (section 20.14): one error, then nothing more."""
-    stream = StreamParser()
-    *before, error = stream.feed(OPTIONS + data)
-    assert len(before) == 1
-    assert isinstance(error, ParseError)
-    assert (error.header, error.status) == (header, status)
-    assert stream.broken == str(error)
-    assert stream.feed(OPTIONS) == []
-
-
-def test_a_repeated_content_length_that_agrees_frames_the_message() -> None:
-    """As in a datagram."""
-    data = changed(b"Length: 5", b"Length: 5\r\nl : 005")
-    assert shown(feed(data + OPTIONS)) == [data, OPTIONS]
-
-
-def test_the_limit_is_the_size_of_the_whole_message() -> None:
-    """A smaller one can be set; exactly that size still passes."""
-    assert StreamParser(len(OPTIONS)).feed(OPTIONS)
-    stream = StreamParser(len(OPTIONS) - 1)
-    (error,) = stream.feed(OPTIONS)
-    assert isinstance(error, ParseError)
-    assert error.status == 513
-    assert stream.broken
-
-
-def test_pings_are_counted_in_pairs() -> None:
-    """RFC 5626 section 3.5.1: two empty lines ask, one answers; a message in between starts anew."""
-    assert feed(b"\r\n" * 4) == [KeepAlive.PONG, KeepAlive.PING] * 2
-    items = feed(b"\r\n" + OPTIONS + b"\r\n")
-    assert [items[0], items[2]] == [KeepAlive.PONG, KeepAlive.PONG]

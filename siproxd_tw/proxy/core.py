@@ -164,7 +164,9 @@ class ProxyCore:
     def _sent_from(self, request: Request, flow: Flow) -> set[str]:
         """Return our addresses that this very request left from before (16.3 step 4); from inside, refuse it."""
         sent_from = passed_before(request, self._secret, self._routing.is_own)
-        if sent_from and (flow.side is Side.INSIDE or self._dress.host(flow._replace(side=Side.INSIDE)) in sent_from):
+        if sent_from and (
+            flow.side is Side.INSIDE or self._dress.host(flow._replace(side=Side.INSIDE)) in sent_from
+        ):
             raise Refused(482, "loop")
         return sent_from
 

@@ -16,7 +16,15 @@ from typing import NamedTuple
 from twisted.logger import Logger
 
 from siproxd_tw.edits import Edit
-from siproxd_tw.interfaces import Exchange, Flow, IMediaRelay, MediaNotAcceptable, MediaUnavailable, Refused, Side
+from siproxd_tw.interfaces import (
+    Exchange,
+    Flow,
+    IMediaRelay,
+    MediaNotAcceptable,
+    MediaUnavailable,
+    Refused,
+    Side,
+)
 from siproxd_tw.proxy.context import Branch, ResponseContext
 from siproxd_tw.proxy.validation import unavailable
 from siproxd_tw.sip.message import Message, Request, Response

@@ -151,9 +151,7 @@ class SignallingLayer:
         except Refused as refusal:
             self._refuse(request, reply, refusal)
             return
-        self._transactions.begin(
-            request, flow, now, reply=reply, reliable=flow.transport.reliable, user=kept
-        )
+        self._transactions.begin(request, flow, now, reply=reply, reliable=flow.transport.reliable, user=kept)
 
     def _check_load(self, request: Request) -> None:
         """Refuse new work when there is too much; what belongs to calls that run may go on for longer."""

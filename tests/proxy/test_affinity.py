@@ -100,7 +100,13 @@ def test_a_number_may_call() -> None:
     call = Request.build(
         "INVITE",
         b"sip:provider.test",
-        [b"Via: SIP/2.0/UDP a;branch=z9hG4bK1", b"From: <tel:+49301234>;tag=1", b"To: <sip:b@c>", b"Call-ID: x", b"CSeq: 1 INVITE"],
+        [
+            b"Via: SIP/2.0/UDP a;branch=z9hG4bK1",
+            b"From: <tel:+49301234>;tag=1",
+            b"To: <sip:b@c>",
+            b"Call-ID: x",
+            b"CSeq: 1 INVITE",
+        ],
     )
     kept.note(call, PROVIDER, TWO, 0)
     assert kept.find(call, PROVIDER, 1) == TWO

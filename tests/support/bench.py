@@ -12,19 +12,21 @@ from typing import Any
 from twisted.internet.task import Clock
 
 from siproxd_tw.config.settings import AccessConfig, AuthConfig, RegistrarConfig, RoutingConfig, SIPConfig
-from siproxd_tw.interfaces import Address, Flow, Side
+from siproxd_tw.interfaces import Address, Flow, Refused, Side
 from siproxd_tw.proxy.authentication import Authentication
 from siproxd_tw.proxy.context import ResponseContext
 from siproxd_tw.proxy.core import ProxyCore
 from siproxd_tw.proxy.dialogs import Dialogs
 from siproxd_tw.proxy.dress import Dress
 from siproxd_tw.proxy.location import Binding, Location
+from siproxd_tw.proxy.limits import Limits
 from siproxd_tw.proxy.masquerade import Masquerade
 from siproxd_tw.proxy.offeranswer import OfferAnswer
+from siproxd_tw.proxy.references import References
 from siproxd_tw.proxy.registrar import Registrar
 from siproxd_tw.proxy.routing import Routing
 from siproxd_tw.proxy.validation import Access
-from siproxd_tw.sip.message import Message, Request, Response, cancel_for
+from siproxd_tw.sip.message import Message, Request, Response, cancel_for, response_to
 from siproxd_tw.sip.parser import parse
 from siproxd_tw.sip.transaction import Timers
 from siproxd_tw.sip.transactionlayer import (
@@ -34,6 +36,7 @@ from siproxd_tw.sip.transactionlayer import (
     RequestReceived,
     ResponseReceived,
     ServerTransaction,
+    local_tag,
 )
 from siproxd_tw.sip.uri import parse_uri
 from tests.support.addresses import FixedAddresses, two_armed
@@ -59,6 +62,7 @@ class Bench:
         auth: AuthConfig | None = None,
         routing: RoutingConfig | None = None,
         addresses: FixedAddresses | None = None,
+        sip: SIPConfig | None = None,
     ) -> None:
         self.clock: Any = Clock()
         self.clock.rightNow = NOW
@@ -70,19 +74,32 @@ class Bench:
         self.signalling = MemorySignalling(self.clock, self.journal)
         self.location = Location()
         self.dialogs = Dialogs()
-        masquerade = Masquerade(self.addresses, self.location, 5060)
-        way = Routing(routing or RoutingConfig(), self.addresses, self.location, self.dialogs, 5060)
+        sip = sip or SIPConfig()
+        rights = Access(access or AccessConfig())
+        masquerade = Masquerade(self.addresses, self.location, sip.port)
+        references = References(self.location, self.addresses, masquerade)
+        way = Routing(
+            routing or RoutingConfig(),
+            self.addresses,
+            self.location,
+            self.dialogs,
+            sip,
+            ports=frozenset({5061}),
+            trusts=rights.trusts,
+        )
         self.core = ProxyCore(
             clock=self.clock,
             signalling=self.signalling,
             resolver=self.resolver,
-            access=Access(access or AccessConfig()),
+            access=rights,
+            limits=Limits(),
             authentication=Authentication(auth or AuthConfig(), SECRET),
             routing=way,
             registrar=Registrar(RegistrarConfig(), self.location, self.addresses, masquerade, self._saved),
             dialogs=self.dialogs,
-            dress=Dress(SIPConfig(), self.addresses, way, masquerade, self.dialogs),
+            dress=Dress(sip, self.addresses, way, masquerade, references, self.dialogs),
             negotiation=OfferAnswer(self.relay),
+            config=sip,
             secret=SECRET,
         )
         self.p = self.flow("10.0.0.10", 5062)
@@ -94,10 +111,10 @@ class Bench:
     def _saved(self) -> None:
         self.saves += 1
 
-    def flow(self, host: str, port: int) -> Flow:
+    def flow(self, host: str, port: int, transport: str = "UDP") -> Flow:
         """Return the flow of what comes from `host` and `port`."""
         side = Side.INSIDE if host.startswith("10.") else Side.OUTSIDE
-        return Flow(self.signalling.transports[side], Address(host, port), side)
+        return Flow(self.signalling.transports[side, transport, ":" in host], Address(host, port), side)
 
     def bind(
         self,
@@ -120,11 +137,23 @@ class Bench:
         return found
 
     def receive(self, text: str, flow: Flow | None = None) -> ServerTransaction:
-        """Let a request come in by `flow`, by default from Alice's phone, in a new transaction."""
+        """Let a request come in by `flow`, by default from Alice's phone, in a new transaction.
+
+        What is refused without a transaction is answered as the transport layer would.
+        """
         flow = flow or self.p
         request = self.message(text, flow)
-        transaction = ServerTransaction(request, flow, flow, (), Timers(), False)
-        self.core.event_received(RequestReceived(transaction))
+        transaction = ServerTransaction(request, flow, flow, (), Timers(), flow.transport.reliable)
+        try:
+            transaction.user = self.core.screen(request, flow)
+        except Refused as refusal:
+            tag = local_tag(request, SECRET)
+            headers, phrase = refusal.headers, refusal.phrase.encode() or None
+            if refusal.status is not None:
+                response = response_to(request, refusal.status, phrase, to_tag=tag, headers=headers)
+                self.signalling.respond(transaction, response)
+        else:
+            self.core.event_received(RequestReceived(transaction))
         return transaction
 
     def acknowledge(self, text: str, flow: Flow | None = None) -> None:

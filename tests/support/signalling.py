@@ -8,7 +8,7 @@ from typing import Any
 from twisted.internet.interfaces import IReactorTime
 from zope.interface import implementer
 
-from siproxd_tw.interfaces import Address, Flow, ISignalling, ITransport, Side
+from siproxd_tw.interfaces import Address, Flow, Hop, ISignalling, ITransport, Side
 from siproxd_tw.sip.message import Message, Request, Response
 from siproxd_tw.sip.transaction import State, Timers
 from siproxd_tw.sip.transactionlayer import ClientTransaction, ServerTransaction, input_for
@@ -26,10 +26,16 @@ class MemoryTransport:
         self.local = local
         self.side = side
         self.sent: list[tuple[bytes, Address]] = []
+        self.gone: set[Address] = set()
+        """Peers whose connection is no more."""
 
-    def send(self, data: bytes, remote: Address) -> None:
+    def send(self, data: bytes, flow: Flow) -> None:
         """See ITransport."""
-        self.sent.append((data, remote))
+        self.sent.append((data, flow.remote))
+
+    def reaches(self, remote: Address) -> bool:
+        """See ITransport."""
+        return remote not in self.gone
 
 
 @implementer(ISignalling)
@@ -39,27 +45,33 @@ class MemorySignalling:
     def __init__(self, clock: IReactorTime, journal: list[str] | None = None) -> None:
         self._clock = clock
         self.journal = [] if journal is None else journal
-        self.transports: dict[Side, MemoryTransport] = {
-            Side.INSIDE: MemoryTransport(Address("10.0.0.1", 5060), Side.INSIDE),
-            Side.OUTSIDE: MemoryTransport(Address("203.0.113.1", 5060), Side.OUTSIDE),
-        }
-        """The way out on each side; take one away and `flow_to` knows no way."""
+        self.transports: dict[tuple[Side, str, bool], MemoryTransport] = {}
+        """The way out by side, transport and whether it is IPv6; take one away and `flow_to` knows no way."""
+        for name in ("UDP", "TCP", "TLS"):
+            self.add(name, Side.INSIDE, "10.0.0.1")
+            self.add(name, Side.OUTSIDE, "203.0.113.1")
         self.sent: list[Message] = []
         """What was sent, as it was at that moment."""
         self.clients: list[ClientTransaction] = []
         self.cancelled: list[ClientTransaction] = []
         self.forgotten: list[ServerTransaction] = []
 
-    def flow_to(self, remote: Address, side: Side) -> Flow | None:
+    def add(self, name: str, side: Side, host: str) -> None:
+        """Have a socket of this kind."""
+        local = Address(host, 5061 if name == "TLS" else 5060)
+        transport = MemoryTransport(local, side, name=name, reliable=name != "UDP")
+        self.transports[side, name, ":" in host] = transport
+
+    def flow_to(self, hop: Hop, side: Side) -> Flow | None:
         """See ISignalling."""
-        transport = self.transports.get(side)
-        return None if transport is None else Flow(transport, remote, side)
+        transport = self.transports.get((side, hop.transport, ":" in hop.address.host))
+        return None if transport is None else Flow(transport, hop.address, side, hop.name)
 
     def request(self, request: Request, flow: Flow, user: object) -> ClientTransaction:
         """See ISignalling."""
         self._note(request.method, request, flow)
         key = (request.top_via.branch, request.method)
-        transaction = ClientTransaction(request.copy(), flow, key, Timers(), False, user)
+        transaction = ClientTransaction(request.copy(), flow, key, Timers(), flow.transport.reliable, user)
         transaction.start(self._clock.seconds())
         self.clients.append(transaction)
         return transaction
@@ -86,5 +98,6 @@ class MemorySignalling:
         self._note(request.method, request, flow)
 
     def _note(self, what: str, message: Any, flow: Flow) -> None:
-        self.journal.append(f"{what} to {flow.remote}")
+        by = "" if flow.transport.name == "UDP" else f" by {flow.transport.name}"
+        self.journal.append(f"{what} to {flow.remote}{by}")
         self.sent.append(message.copy())

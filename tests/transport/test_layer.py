@@ -13,7 +13,18 @@ from zope.interface import implementer
 from zope.interface.verify import verifyObject
 
 from siproxd_tw.edits import apply
-from siproxd_tw.interfaces import Address, Flow, ISignalling, IStatus, ITransactionUser, Refused, Side
+from siproxd_tw.interfaces import (
+    Address,
+    Flow,
+    Hop,
+    ISendReport,
+    ISignalling,
+    IStatus,
+    ITransactionUser,
+    Refused,
+    Side,
+)
+from siproxd_tw.sip.grammar import ParseError
 from siproxd_tw.sip.message import Request, Response, response_to
 from siproxd_tw.sip.parser import parse
 from siproxd_tw.sip.transactionlayer import (
@@ -25,7 +36,7 @@ from siproxd_tw.sip.transactionlayer import (
     TransactionFailed,
     local_tag,
 )
-from siproxd_tw.transport.layer import SHORTEST_MESSAGE, SignallingLayer, note_source, reply_address
+from siproxd_tw.transport.layer import SHORTEST_MESSAGE, SignallingLayer, note_source
 from tests.support.addresses import one_armed, two_armed
 from tests.support.messages import answer, request, wire
 from tests.support.signalling import MemoryTransport
@@ -50,9 +61,10 @@ class User:
         if self.unwelcome is not None:
             raise self.unwelcome
 
-    def screen(self, request: Request, flow: Flow) -> None:
+    def screen(self, request: Request, flow: Flow) -> object:
         if self.refusal is not None:
             raise self.refusal
+        return f"kept of {request.method}"
 
     def event_received(self, event: Any) -> None:
         self.events.append(event)
@@ -62,15 +74,14 @@ class User:
 class Stack:
     """A signalling layer between two sockets and a user."""
 
-    def __init__(self, addresses: Any = None) -> None:
+    def __init__(self, addresses: Any = None, **limits: int) -> None:
         self.clock: Any = Clock()
         self.inside = MemoryTransport(Address("10.0.0.1", 5060), Side.INSIDE)
         self.outside = MemoryTransport(Address("203.0.113.1", 5060), Side.OUTSIDE)
         self.user = User()
-        self.layer = SignallingLayer(self.clock, addresses or two_armed(), SECRET)
+        self.layer = SignallingLayer(self.clock, addresses or two_armed(), SECRET, **limits)
         self.layer.serve(self.user)
-        self.layer.attach(Side.INSIDE, self.inside)
-        self.layer.attach(Side.OUTSIDE, self.outside)
+        self.layer.use({(Side.INSIDE, "UDP", False): self.inside, (Side.OUTSIDE, "UDP", False): self.outside})
 
     def receive(self, data: bytes | str, *, remote: Address = PHONE, transport: Any = None) -> None:
         """Let a datagram come in, from the phone unless said otherwise."""
@@ -113,6 +124,7 @@ def stack() -> Stack:
 def test_provides_what_the_proxy_expects(stack: Stack) -> None:
     """The layer is ISignalling and IStatus; the user of these tests is one."""
     assert verifyObject(ISignalling, stack.layer)
+    assert verifyObject(ISendReport, stack.layer)
     assert verifyObject(IStatus, stack.layer)
     assert verifyObject(ITransactionUser, stack.user)
 
@@ -144,7 +156,8 @@ def test_where_a_request_came_from(
     message = parse(wire(request("OPTIONS", "sip:b@h", f"Via: SIP/2.0/UDP {via} , SIP/2.0/UDP below")))
     assert isinstance(message, Request)
     sent_by = via.partition(";")[0]
-    assert note_source(message, Address(*remote)) == Address(*goes)
+    flow = Flow(MemoryTransport(Address("10.0.0.1", 5060), Side.INSIDE), Address(*remote), Side.INSIDE)
+    assert note_source(message, flow) == flow._replace(remote=Address(*goes))
     assert message.top_via.text.decode() == f"SIP/2.0/UDP {sent_by}{after}"
     assert message.vias()[1].text == b"SIP/2.0/UDP below"
     assert apply(message.original, message.edits()) == bytes(message)
@@ -154,16 +167,29 @@ def test_a_source_that_is_noted_already() -> None:
     """By the phone itself, rightly: nothing is left to change."""
     message = parse(wire(request("OPTIONS", "sip:b@h", "Via: SIP/2.0/UDP h;received=10.0.0.10")))
     assert isinstance(message, Request)
-    note_source(message, PHONE)
+    note_source(message, Flow(MemoryTransport(PHONE, Side.INSIDE), PHONE, Side.INSIDE))
     assert message.edits() == []
 
 
-def test_reply_address() -> None:
-    """Never another host than the source; the port of sent-by, unless rport was asked for."""
-    source = Address("10.0.0.10", 4711)
-    assert reply_address(source, 5062, rport=True) == source
-    assert reply_address(source, 5062, rport=False) == Address("10.0.0.10", 5062)
-    assert reply_address(source, None, rport=False) == Address("10.0.0.10", 5060)
+@pytest.mark.parametrize(
+    ("via", "after", "fallback"),
+    [
+        ("10.0.0.10:5062", ";rport=4711;received=10.0.0.10", 5062),
+        ("10.0.0.10", ";rport=4711;received=10.0.0.10", 5060),
+        ("phone.invalid;rport;alias", ";rport=4711;alias;received=10.0.0.10", 5060),
+    ],
+)
+def test_where_a_request_came_from_by_a_stream(via: str, after: str, fallback: int) -> None:
+    """Both are noted, asked for or not, as siproxd does; its answer goes back on the connection.
+
+    Where that is gone a new one is made to the source's address and the port of sent-by (18.2.2).
+    """
+    message = parse(wire(request("OPTIONS", "sip:b@h", f"Via: SIP/2.0/TCP {via}")))
+    assert isinstance(message, Request)
+    stream = MemoryTransport(Address("10.0.0.1", 5060), Side.INSIDE, name="TCP", reliable=True)
+    flow = Flow(stream, Address("10.0.0.10", 4711), Side.INSIDE)
+    assert note_source(message, flow) == flow._replace(fallback=Address("10.0.0.10", fallback))
+    assert message.top_via.text.decode() == f"SIP/2.0/TCP {via.partition(';')[0]}{after}"
 
 
 # before there is state
@@ -330,7 +356,7 @@ def test_ack_and_cancel(stack: Stack) -> None:
 
 def sent_request(stack: Stack, method: str = "OPTIONS") -> Any:
     """Send a request to the provider; return its client transaction."""
-    flow = stack.layer.flow_to(PROVIDER, Side.OUTSIDE)
+    flow = stack.layer.flow_to(Hop("UDP", PROVIDER), Side.OUTSIDE)
     assert flow is not None
     message = parse(wire(text(method, "z9hG4bKours", via="203.0.113.1:5060")))
     assert isinstance(message, Request)
@@ -385,7 +411,7 @@ def test_a_request_outside_any_transaction(stack: Stack) -> None:
     """An ACK for a 2xx is sent once and never again."""
     ack = parse(wire(text("ACK")))
     assert isinstance(ack, Request)
-    flow = stack.layer.flow_to(PROVIDER, Side.OUTSIDE)
+    flow = stack.layer.flow_to(Hop("UDP", PROVIDER), Side.OUTSIDE)
     assert flow is not None
     stack.layer.send(ack, flow)
     stack.clock.advance(60)
@@ -402,16 +428,84 @@ def test_a_forgotten_request(stack: Stack) -> None:
     assert stack.events() == ["RequestReceived"] * 2
 
 
-# sides
-
-
 def test_the_way_to_a_peer(stack: Stack) -> None:
-    """By the socket of the side, as long as there is one."""
-    assert stack.layer.flow_to(PROVIDER, Side.OUTSIDE) == Flow(stack.outside, PROVIDER, Side.OUTSIDE)
-    stack.layer.attach(Side.OUTSIDE, None)
-    stack.layer.attach(Side.OUTSIDE, None)
-    assert stack.layer.flow_to(PROVIDER, Side.OUTSIDE) is None
-    assert stack.layer.flow_to(PHONE, Side.INSIDE) == Flow(stack.inside, PHONE, Side.INSIDE)
+    """By the socket of its side, transport and family, as long as there is one."""
+    hop, phone = Hop("UDP", PROVIDER, "sip.provider.test"), Hop("UDP", PHONE)
+    way = Flow(stack.outside, PROVIDER, Side.OUTSIDE, "sip.provider.test")
+    assert stack.layer.flow_to(hop, Side.OUTSIDE) == way
+    assert stack.layer.flow_to(hop._replace(transport="TCP"), Side.OUTSIDE) is None
+    assert stack.layer.flow_to(Hop("UDP", Address("2001:db8::1", 5060)), Side.OUTSIDE) is None
+    stack.layer.use({(Side.INSIDE, "UDP", False): stack.inside})
+    assert stack.layer.flow_to(hop, Side.OUTSIDE) is None
+    assert stack.layer.flow_to(phone, Side.INSIDE) == Flow(stack.inside, PHONE, Side.INSIDE)
+
+
+# connections
+
+
+def by_tcp(stack: Stack) -> MemoryTransport:
+    """Give the stack a TCP transport outside."""
+    tcp = MemoryTransport(Address("203.0.113.1", 5060), Side.OUTSIDE, name="TCP", reliable=True)
+    stack.layer.use({(Side.OUTSIDE, "TCP", False): tcp})
+    return tcp
+
+
+def test_a_connection_that_fails(stack: Stack) -> None:
+    """What waits for an answer by it has failed at once, and nothing else."""
+    tcp = by_tcp(stack)
+    one = stack.layer.flow_to(Hop("TCP", PROVIDER), Side.OUTSIDE)
+    other = stack.layer.flow_to(Hop("TCP", Address("203.0.113.51", 5060)), Side.OUTSIDE)
+    assert one is not None
+    assert other is not None
+    for number, flow in enumerate((one, one, other)):
+        message = parse(wire(text("OPTIONS", f"z9hG4bKours{number}", via="203.0.113.1:5060")))
+        assert isinstance(message, Request)
+        stack.layer.request(message, flow, number)
+    stack.layer.unsent(one, "refused")
+    failed = [(event.transaction.user, event.reason) for event in stack.user.events]
+    assert failed == [(0, "transport"), (1, "transport")]
+    assert stack.layer.status()["transactions"] == 1
+    assert stack.counted("not sent: refused") == 1
+    stack.layer.unsent(one, "refused")  # nothing is left of it
+    assert len(stack.user.events) == 2
+    assert len(tcp.sent) == 3
+    stack.clock.pump([0.1] * 400)
+
+
+def test_a_stream_that_is_no_sip_any_more(stack: Stack) -> None:
+    """The request at fault is answered if there is one, and no request is admitted by this way either."""
+    tcp = by_tcp(stack)
+    error = ParseError("expected a number of bytes", "Content-Length", 100)
+    error.request = parse(wire(text()))  # type: ignore[assignment]
+    stack.layer.broken(error, tcp, PROVIDER)
+    assert stack.sent(tcp) == [f"400 to {PROVIDER}"]
+    stack.layer.broken(ParseError("expected a SIP message", "start line", 0, None), tcp, PROVIDER)
+    assert stack.sent(tcp) == []
+    stack.user.unwelcome = Refused(None, "hosts_deny_sip")
+    stack.layer.broken(error, tcp, PROVIDER)
+    assert stack.sent(tcp) == []
+    assert stack.counted("refused: hosts_deny_sip") == 1
+
+
+# too much
+
+
+def test_too_many_transactions() -> None:
+    """New requests get 503 and when to try again; a dialog that runs goes on for longer, an ACK always."""
+    stack = Stack(most_transactions=2)
+    for branch in ("z9hG4bK1", "z9hG4bK2", "z9hG4bK3"):
+        stack.receive(text(branch=branch))
+    assert stack.events() == ["RequestReceived"] * 2
+    assert stack.sent() == [f"503 to {PHONE}"]
+    within = text(branch="z9hG4bK4").replace("To: <sip:bob@sip.provider.test>", "To: <sip:b@h>;tag=1")
+    stack.receive(within)
+    assert stack.events() == ["RequestReceived"]
+    stack.receive(text("ACK", "z9hG4bK5"))
+    assert stack.events() == ["AckReceived"]
+    assert stack.counted("refused: too many transactions") == 1
+
+
+# sides
 
 
 def test_one_socket_for_both_sides() -> None:
@@ -497,15 +591,15 @@ def test_stop(stack: Stack) -> None:
     sent_request(stack)
     stack.layer.stop()
     assert stack.clock.getDelayedCalls() == []
-    assert stack.layer.flow_to(PHONE, Side.INSIDE) is None
+    assert stack.layer.flow_to(Hop("UDP", PHONE), Side.INSIDE) is None
     stack.layer.respond(transaction, response_to(transaction.request, 503))
     assert stack.clock.getDelayedCalls() == []
 
 
 def test_after_a_stop_it_can_be_used_again(stack: Stack) -> None:
-    """With sockets attached anew."""
+    """With sockets given anew."""
     stack.layer.stop()
-    stack.layer.attach(Side.OUTSIDE, stack.outside)
+    stack.layer.use({(Side.OUTSIDE, "UDP", False): stack.outside})
     sent_request(stack)
     stack.clock.advance(0.5)
     assert stack.sent(stack.outside) == [f"OPTIONS to {PROVIDER}"] * 2

@@ -24,7 +24,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from siproxd_tw.interfaces import Address, IStatus, ITransport, Side
+from siproxd_tw.interfaces import Address, Flow, IStatus, ITransport, Side
 from siproxd_tw.transport.ports import refused
 
 __all__ = ["LARGEST_DATAGRAM", "RECEIVE_BUFFER", "UDPTransport"]
@@ -95,17 +95,21 @@ class UDPTransport(DatagramProtocol):
         """Whether the socket is open and nobody has asked to close it."""
         return self._port is not None
 
-    def send(self, data: bytes, remote: Address) -> None:
+    def send(self, data: bytes, flow: Flow) -> None:
         """See ITransport."""
         if self.transport is None:
-            self._unsent("closed", data, remote)
+            self._unsent("closed", data, flow.remote)
             return
         try:
-            self.transport.write(data, remote)
+            self.transport.write(data, flow.remote)
         except (OSError, MessageLengthError, InvalidAddressError, OverflowError) as error:
-            self._unsent(_reason(error), data, remote)
+            self._unsent(_reason(error), data, flow.remote)
         else:
             self._counts["sent"] += 1
+
+    def reaches(self, remote: Address) -> bool:
+        """See ITransport."""
+        return True
 
     def status(self) -> Mapping[str, object]:
         """See IStatus; `send_errors` by name of the errno, `failures` are bugs of ours."""

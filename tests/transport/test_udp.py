@@ -13,7 +13,7 @@ from twisted.internet.error import CannotListenError, MessageLengthError
 from twisted.logger import LogLevel, globalLogPublisher
 from zope.interface.verify import verifyObject
 
-from siproxd_tw.interfaces import Address, IStatus, ITransport, Side
+from siproxd_tw.interfaces import Address, Flow, IStatus, ITransport, Side
 from siproxd_tw.transport import ports
 from siproxd_tw.transport.ports import AddressInUse, CannotListen
 from siproxd_tw.transport.udp import BATCH, LARGEST_DATAGRAM, RECEIVE_BUFFER, UDPTransport
@@ -71,6 +71,10 @@ def start(network, received=None, local=ANY_PORT, **options) -> UDPTransport:
     return transport
 
 
+def to(transport, remote) -> Flow:
+    return Flow(transport, remote, Side.INSIDE)
+
+
 async def stop(network, transport) -> None:
     closed = transport.stop()
     network.flush()
@@ -84,6 +88,7 @@ def test_it_provides_its_interfaces():
     assert verifyObject(IStatus, transport)
     assert (transport.name, transport.reliable) == ("UDP", False)
     assert (transport.local, transport.side, transport.listening) == (GATEWAY, Side.OUTSIDE, False)
+    assert transport.reaches(PHONE)
 
 
 @pytest_twisted.ensureDeferred
@@ -97,7 +102,7 @@ async def test_there_and_back(network):
     assert calls.all == [(OPTIONS, transport, Address("127.0.0.9", 40010))]
     assert isinstance(calls.all[0][2], Address)
 
-    transport.send(b"SIP/2.0 200 OK\r\n\r\n", calls.all[0][2])
+    transport.send(b"SIP/2.0 200 OK\r\n\r\n", to(transport, calls.all[0][2]))
     await network.until(lambda: phone.received)
     assert phone.take() == [(b"SIP/2.0 200 OK\r\n\r\n", transport.local, ("127.0.0.9", 40010))]
     status = transport.status()
@@ -133,9 +138,9 @@ async def test_too_long_to_send(network):
     """A message that fits no datagram is counted as EMSGSIZE, and the socket goes on."""
     transport = start(network)
     phone = network.peer("127.0.0.9", 40012)
-    transport.send(b"x" * 65508, Address("127.0.0.9", 40012))
+    transport.send(b"x" * 65508, to(transport, Address("127.0.0.9", 40012)))
     assert transport.status()["send_errors"] == {"EMSGSIZE": 1}
-    transport.send(OPTIONS, Address("127.0.0.9", 40012))
+    transport.send(OPTIONS, to(transport, Address("127.0.0.9", 40012)))
     await network.until(lambda: phone.received)
     assert transport.status()["sent"] == 1
     await stop(network, transport)
@@ -147,8 +152,8 @@ async def test_nobody_there(network):
     transport = start(network)
     phone = network.peer("127.0.0.9", 40013)
     for _ in range(3):
-        transport.send(OPTIONS, Address("127.0.0.9", 40014))
-    transport.send(OPTIONS, Address("127.0.0.9", 40013))
+        transport.send(OPTIONS, to(transport, Address("127.0.0.9", 40014)))
+    transport.send(OPTIONS, to(transport, Address("127.0.0.9", 40013)))
     await network.until(lambda: phone.received)
     assert transport.listening
     await stop(network, transport)
@@ -206,7 +211,7 @@ async def test_stopped(network, logged):
     await stop(network, transport)
     assert not transport.listening
     assert [event for event in logged if event["log_level"] > LogLevel.info] == []
-    transport.send(OPTIONS, PHONE)
+    transport.send(OPTIONS, to(transport, PHONE))
     assert transport.status()["send_errors"] == {"closed": 1}
 
     again = start(network, local=first)
@@ -297,7 +302,7 @@ def test_what_the_kernel_refuses(error, reason, logged):
     network = MemoryNetwork()
     network.errors["203.0.113.50"] = error
     transport = start(network)
-    transport.send(OPTIONS, Address("203.0.113.50", 5060))
+    transport.send(OPTIONS, to(transport, Address("203.0.113.50", 5060)))
     assert transport.status()["send_errors"] == {reason: 1}
     assert transport.status()["sent"] == 0
     about = [event for event in logged if event.get("reason") == reason]
@@ -323,7 +328,7 @@ async def test_destinations_that_are_none(remote, reason):
 
     network = LoopbackNetwork(reactor)
     transport = start(network)
-    transport.send(OPTIONS, remote)
+    transport.send(OPTIONS, to(transport, remote))
     assert transport.status()["send_errors"] == {reason: 1}
     await stop(network, transport)
 
@@ -343,7 +348,7 @@ def test_a_lost_socket_is_reported(logged):
     network.flush()
     assert not transport.listening
     assert [event["log_level"] for event in logged if "lost" in event["log_format"]] == [LogLevel.error]
-    transport.send(OPTIONS, PHONE)  # drops it
+    transport.send(OPTIONS, to(transport, PHONE))  # drops it
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ phone or nowhere: this is no open relay.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from siproxd_tw.config.settings import RoutingConfig, SIPConfig
 from siproxd_tw.interfaces import Address, Destination, Flow, Hop, IAddresses, Refused, Side
@@ -27,8 +27,7 @@ OURSELVES = "for us"
 DEFAULT_PORTS = {"UDP": 5060, "TCP": 5060, "TLS": 5061, "WS": 80, "WSS": 443}
 
 
-@dataclass(frozen=True, slots=True)
-class Target:
+class Target(NamedTuple):
     """Where a request goes and what its Request-URI becomes."""
 
     side: Side

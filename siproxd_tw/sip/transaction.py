@@ -29,6 +29,9 @@ __all__ = [
 class State(Enum):
     """The states of figures 5 to 8; ACCEPTED is RFC 6026's."""
 
+    # Members are the keys of the tables: Enum's own hash is a Python function and costs 0.2 us a time.
+    __hash__ = object.__hash__
+
     CALLING = "Calling"
     TRYING = "Trying"
     PROCEEDING = "Proceeding"
@@ -40,6 +43,8 @@ class State(Enum):
 
 class Input(Enum):
     """What can happen to a transaction."""
+
+    __hash__ = object.__hash__
 
     REQUEST = "the request again"
     ACK = "ACK"

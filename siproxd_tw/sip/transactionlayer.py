@@ -14,8 +14,7 @@ from __future__ import annotations
 import hashlib
 import heapq
 from collections import deque
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from siproxd_tw.sip.message import Request, Response, ack_for, cancel_for
 from siproxd_tw.sip.transaction import (
@@ -107,55 +106,48 @@ class ClientTransaction(Transaction):
         self.user = None
 
 
-@dataclass(frozen=True, slots=True)
-class RequestReceived:
+class RequestReceived(NamedTuple):
     """A new request came in; ACK and CANCEL have events of their own."""
 
     transaction: ServerTransaction
 
 
-@dataclass(frozen=True, slots=True)
-class AckReceived:
+class AckReceived(NamedTuple):
     """An ACK for a 2xx came in; it has no transaction (17.1.1.3)."""
 
     request: Request
     flow: Any
 
 
-@dataclass(frozen=True, slots=True)
-class CancelReceived:
+class CancelReceived(NamedTuple):
     """A CANCEL came in; `invite` is what it is about, None if nothing matches (9.2)."""
 
     transaction: ServerTransaction
     invite: ServerTransaction | None
 
 
-@dataclass(frozen=True, slots=True)
-class ResponseReceived:
+class ResponseReceived(NamedTuple):
     """A response to one of our requests came in."""
 
     transaction: ClientTransaction
     response: Response
 
 
-@dataclass(frozen=True, slots=True)
-class StrayResponse:
+class StrayResponse(NamedTuple):
     """A response matches no transaction: to be dropped and counted (RFC 6026 section 7.3)."""
 
     response: Response
     flow: Any
 
 
-@dataclass(frozen=True, slots=True)
-class TransactionFailed:
+class TransactionFailed(NamedTuple):
     """A transaction ended without what it waited for: "timeout" or "transport"."""
 
     transaction: ClientTransaction | ServerTransaction
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
-class RingingTooLong:
+class RingingTooLong(NamedTuple):
     """Timer C of an INVITE is over (16.8)."""
 
     transaction: ClientTransaction

@@ -56,8 +56,9 @@ Without `--config` the first of these that exists is read:
 
 Each problem is one line, `FILE:LINE: what is wrong, what is expected, did you mean`.
 
-- An *error* is a value that does not count; what was in effect before stays. In an access list the other
-  entries of a wrong one count, and nobody else is in it, even when none is left.
+- An *error* is a value that does not count; what was in effect before stays.
+- A *fatal* error is one in a directive that keeps somebody out, such as an access list, or in the file as a
+  whole. With it the program does not start: what the value should have kept closed would be open.
 - A *warning* is something that is probably not what was meant, such as an unknown key.
 - A *notice* is worth knowing.
 
@@ -100,6 +101,8 @@ def _described(directive: Directive) -> Iterator[str]:
         yield f"**Not there yet:** it is accepted, with a warning. {harm}\n"
     elif directive.name in LATER:
         yield "**Not there yet:** it is accepted, with a notice.\n"
+    if directive.guard:
+        yield "It keeps somebody out, so an error in it, also in its name, is *fatal*.\n"
     if directive.compatibility:
         yield f"Compatibility: {directive.compatibility}\n"
 

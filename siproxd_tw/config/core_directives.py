@@ -3,11 +3,11 @@
 
 from __future__ import annotations
 
-from siproxd_tw.config.schema import Directive, Kind
+from siproxd_tw.config.access_directives import ACCESS
+from siproxd_tw.config.schema import NEW, Directive, Kind
+from siproxd_tw.config.stream_directives import STREAMS
 
 __all__ = ["CORE"]
-
-_NEW = "New; siproxd would report an unknown keyword and go on."
 
 _MASKS = ("mask_host", "masked_host")
 _DOMAINS = ("outbound_domain_name", "outbound_domain_host", "outbound_domain_port")
@@ -43,7 +43,7 @@ CORE: dict[str, tuple[Directive, ...]] = {
             "More networks whose members count as inside, in addition to the network of `if_inbound`: those "
             "that are reached through a router. Needed on a machine with one interface, where the interface "
             "that a message comes in on does not tell the sides apart.",
-            compatibility=_NEW,
+            compatibility=NEW,
         ),
         Directive(
             "ipv6_enable",
@@ -96,9 +96,9 @@ CORE: dict[str, tuple[Directive, ...]] = {
         Directive(
             "name_outbound",
             Kind.HOST,
-            "The name to write into Contact and Via outside in place of the address there, for providers that "
-            "want a domain which is in our certificate. It must lead here.",
-            compatibility=_NEW,
+            "The name to write into Contact and Via outside in place of the address there, for providers "
+            "that want a domain which is in our certificate. It must lead here.",
+            compatibility=NEW,
         ),
         Directive(
             "single_via",
@@ -106,17 +106,17 @@ CORE: dict[str, tuple[Directive, ...]] = {
             "Whether the outside sees our own Via only, for providers that take no requests from behind a "
             "proxy and to show no inside addresses. Responses get the other ones back.",
             default="0",
-            compatibility=_NEW,
+            compatibility=NEW,
         ),
         Directive(
             "sip_udp_max",
             Kind.INTEGER,
             "The size above which a request that would go by UDP is sent by TCP first, as datagrams of that "
-            "size get lost on the way (RFC 3261 section 18.1.1); who does not take it gets it by UDP. 0 means "
-            "never.",
+            "size get lost on the way (RFC 3261 section 18.1.1); who does not take it gets it by UDP. 0 "
+            "means never.",
             default="1300",
             unit="bytes",
-            compatibility=_NEW,
+            compatibility=NEW,
         ),
         Directive(
             "sip_max_transactions",
@@ -125,7 +125,7 @@ CORE: dict[str, tuple[Directive, ...]] = {
             "belongs to calls that run is served up to twice as many.",
             default="20000",
             low=10,
-            compatibility=_NEW,
+            compatibility=NEW,
         ),
     ),
     "Registrations": (
@@ -160,7 +160,7 @@ CORE: dict[str, tuple[Directive, ...]] = {
             unit="s",
             high=3600,
             reason="an hour must always be accepted",
-            compatibility=_NEW,
+            compatibility=NEW,
         ),
         Directive(
             "max_expires",
@@ -169,7 +169,7 @@ CORE: dict[str, tuple[Directive, ...]] = {
             default="86400",
             unit="s",
             low=60,
-            compatibility=_NEW,
+            compatibility=NEW,
         ),
         Directive(
             "mask_host",
@@ -190,76 +190,7 @@ CORE: dict[str, tuple[Directive, ...]] = {
             compatibility=_BY_POSITION,
         ),
     ),
-    "Access": (
-        Directive(
-            "hosts_allow_reg",
-            Kind.NETWORKS,
-            "The networks that may register; they may use SIP too. Without it nobody is excluded.",
-            compatibility="An entry that is no network is an error and admits nobody. In siproxd it ends "
-            "the list, and a length that is no number admits everybody.",
-        ),
-        Directive(
-            "hosts_allow_sip",
-            Kind.NETWORKS,
-            "The networks that may send anything but a registration. Without it nobody is excluded.",
-            compatibility="As `hosts_allow_reg`.",
-        ),
-        Directive(
-            "hosts_deny_sip",
-            Kind.NETWORKS,
-            "The networks whose packets are dropped without an answer; it wins over both lists of those "
-            "allowed.",
-            compatibility="As `hosts_allow_reg`; the entries behind a wrong one still deny.",
-        ),
-        Directive(
-            "hosts_allow_inside",
-            Kind.NETWORKS,
-            "The networks that may send anything from inside. Without it nobody is excluded.",
-            compatibility=_NEW,
-        ),
-        Directive(
-            "hosts_allow_outside",
-            Kind.NETWORKS,
-            "The networks outside that may begin anything: call a phone, ask for our abilities. Others get "
-            "no answer, so that scanners find nothing; calls that run go on. Without it nobody is excluded.",
-            compatibility=_NEW,
-        ),
-        Directive(
-            "hosts_trust_outside",
-            Kind.NETWORKS,
-            "The networks outside that may reach every inside address that they name in the Request-URI, not "
-            "only registered phones: a trunk without registration.",
-            compatibility=_NEW,
-        ),
-    ),
-    "Authentication": (
-        Directive(
-            "proxy_auth_realm",
-            Kind.STRING,
-            "The realm of digest authentication (RFC 7616) for registrations at this machine. Without it "
-            "there is none. Registrations that are passed on are the business of the registrar they go to.",
-        ),
-        Directive(
-            "proxy_auth_passwd",
-            Kind.STRING,
-            "One password for all users. Prefer `proxy_auth_pwfile`, which wins.",
-            secret=True,
-        ),
-        Directive(
-            "proxy_auth_pwfile",
-            Kind.PATH,
-            "A file with a user name and a password on each line.",
-        ),
-        Directive(
-            "proxy_auth_requests",
-            Kind.CHOICE,
-            "What inside users have to authenticate, where `proxy_auth_realm` is set: `register`, their "
-            "registrations at this machine, or `all`, every request that begins something too.",
-            default="register",
-            choices=("register", "all"),
-            compatibility=_NEW,
-        ),
-    ),
+    **ACCESS,
     "Routing": (
         Directive(
             "outbound_proxy_host",
@@ -269,8 +200,8 @@ CORE: dict[str, tuple[Directive, ...]] = {
         Directive(
             "outbound_proxy_port",
             Kind.PORT,
-            "The port of `outbound_proxy_host`. 0 means the one that the DNS says (RFC 3263), else 5060, or 5061 "
-            "for TLS.",
+            "The port of `outbound_proxy_host`. 0 means the one that the DNS says (RFC 3263), else 5060, or "
+            "5061 for TLS.",
             default="0",
             high=65535,
         ),
@@ -280,7 +211,7 @@ CORE: dict[str, tuple[Directive, ...]] = {
             "How to reach `outbound_proxy_host`; `auto` asks the DNS, and takes UDP when it does not say.",
             default="auto",
             choices=_TRANSPORTS,
-            compatibility=_NEW,
+            compatibility=NEW,
         ),
         Directive(
             "outbound_domain_name",
@@ -315,108 +246,18 @@ CORE: dict[str, tuple[Directive, ...]] = {
             "may be there fewer times than the others: the rest is `auto`.",
             choices=_TRANSPORTS,
             repeated=True,
-            compatibility=_NEW,
+            compatibility=NEW,
         ),
         Directive(
             "dns_server",
-            Kind.STRING,
-            "The IP address of a DNS server to ask, with `:PORT` behind it if that is not 53; an IPv6 address "
-            "then in brackets. Without it those of the system.",
+            Kind.SERVER,
+            "The IP address of a DNS server to ask, with `:PORT` behind it if that is not 53; an IPv6 "
+            "address then in brackets. Without it those of the system.",
             repeated=True,
-            compatibility=_NEW,
+            compatibility=NEW,
         ),
     ),
-    "SIP over TCP": (
-        Directive(
-            "tcp_timeout",
-            Kind.INTEGER,
-            "How long a connection may be idle before it is closed.",
-            default="300",
-            unit="s",
-            low=1,
-            reason="0 would close each connection at once",
-            compatibility="siproxd takes 0 and closes each connection within 5 s.",
-        ),
-        Directive(
-            "tcp_connect_timeout",
-            Kind.INTEGER,
-            "How long to wait for a connection to be made.",
-            default="500",
-            unit="ms",
-            low=1,
-            compatibility="siproxd handles no other message while it waits.",
-        ),
-        Directive(
-            "tcp_keepalive",
-            Kind.INTEGER,
-            "How often to send CRLF on an idle connection (RFC 5626); 0 means never.",
-            default="0",
-            unit="s",
-            compatibility="In siproxd 0 sends one every 5 s, against its manual.",
-        ),
-    ),
-    "SIP over TLS and WebSocket": (
-        Directive(
-            "tls_certificate",
-            Kind.PATH,
-            "The PEM file with our certificate and those that lead to its authority. With it TLS is listened "
-            "for; it is also shown to servers that ask for one. A renewed file is used from the next "
-            "connection on.",
-            compatibility=_NEW,
-        ),
-        Directive(
-            "tls_key",
-            Kind.PATH,
-            "The PEM file with the key of `tls_certificate`; without it the key is in the same file.",
-            compatibility=_NEW,
-        ),
-        Directive(
-            "tls_ca",
-            Kind.PATH,
-            "The PEM file with the authorities that certificates of peers are checked with. Without it those "
-            "of the system.",
-            compatibility=_NEW,
-        ),
-        Directive(
-            "tls_verify",
-            Kind.BOOLEAN,
-            "Whether a server that we connect to must prove that it is the domain that was configured or "
-            "called. Without that anybody on the way can listen.",
-            default="1",
-            compatibility=_NEW,
-        ),
-        Directive(
-            "tls_verify_clients",
-            Kind.BOOLEAN,
-            "Whether whoever connects here by TLS must have a certificate of an authority of `tls_ca`.",
-            default="0",
-            compatibility=_NEW,
-        ),
-        Directive(
-            "sip_tls_port",
-            Kind.PORT,
-            "The port for TLS on both sides, when there is a `tls_certificate`; 0 means none.",
-            default="5061",
-            high=65535,
-            compatibility=_NEW,
-        ),
-        Directive(
-            "ws_listen_port",
-            Kind.PORT,
-            "The port for WebSockets (RFC 7118) on both sides, for phones in browsers; 0 means none.",
-            default="0",
-            high=65535,
-            compatibility=_NEW,
-        ),
-        Directive(
-            "wss_listen_port",
-            Kind.PORT,
-            "The port for WebSockets over TLS, when there is a `tls_certificate`; 0 means none.",
-            default="0",
-            high=65535,
-            compatibility=_NEW,
-        ),
-    ),
+    **STREAMS,
     "Process": (
         Directive("daemonize", Kind.BOOLEAN, "Whether to go into the background.", default="0"),
         Directive("user", Kind.STRING, "The user to become after the start as root."),

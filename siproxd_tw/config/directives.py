@@ -14,7 +14,16 @@ from siproxd_tw.config.media_directives import MEDIA
 from siproxd_tw.config.plugin_directives import PLUGIN
 from siproxd_tw.config.schema import Directive
 
-__all__ = ["ALIASES", "DIRECTIVES", "GROUPS", "LATER", "LATER_AND_DANGEROUS", "SECTIONS", "suggestion"]
+__all__ = [
+    "ALIASES",
+    "DIRECTIVES",
+    "GROUPS",
+    "GUARDS",
+    "LATER",
+    "LATER_AND_DANGEROUS",
+    "SECTIONS",
+    "suggestion",
+]
 
 #: The directives by the section of the documentation that they are in.
 SECTIONS: dict[str, tuple[Directive, ...]] = {**CORE, **MEDIA, **PLUGIN}
@@ -24,6 +33,9 @@ DIRECTIVES: dict[str, Directive] = {d.name: d for d in chain.from_iterable(SECTI
 
 #: The directives whose n-th values belong together.
 GROUPS: tuple[tuple[str, ...], ...] = tuple(dict.fromkeys(d.group for d in DIRECTIVES.values() if d.group))
+
+#: The directives that keep somebody out.
+GUARDS: frozenset[str] = frozenset(name for name, directive in DIRECTIVES.items() if directive.guard)
 
 #: Keys that OPNsense's generator writes and siproxd never knew. The first worked by accident
 #: there, as long as the other two STUN ones were not in the file.
@@ -42,14 +54,10 @@ LATER: frozenset[str] = frozenset(
         "debug_level",
         "debug_port",
         "load_plugin",
-        "obscure_loops",
         "pid_file",
         "rtp_input_dejitter",
         "rtp_output_dejitter",
         "silence_log",
-        "tcp_connect_timeout",
-        "tcp_keepalive",
-        "tcp_timeout",
         "user",
         *(name for name in DIRECTIVES if name.startswith("plugin_")),
     }

@@ -58,7 +58,7 @@ def parse(text: bytes | str, report: Report) -> list[Line]:
     """Return the lines of a file that set something; tell `report` of the others that are no comments."""
     if isinstance(text, bytes):
         if text.startswith(_UTF16_MARKS):
-            report.error(1, "the file is in UTF-16, expected UTF-8: save it again in that encoding")
+            report.error(0, "the file is in UTF-16, expected UTF-8: save it again in that encoding")
             return []
         text = text.decode("utf-8", "surrogateescape")
     lines = []
@@ -75,13 +75,13 @@ def _line(number: int, raw: str, report: Report) -> Line | None:
         return None
     control = _CONTROL.search(content)
     if control:
-        report.error(number, f"control character {quoted(control[0])} in the line, which is ignored")
+        text = f"control character {quoted(control[0])} in the line, which is ignored"
+        report.error(number, text, _first_word(content.partition("=")[0].strip(BLANKS)))
         return None
     key, equals, value = (part.strip(BLANKS) for part in content.partition("="))
     if not equals:
-        # Not the whole line: a password may stand in it.
-        word = key.replace("\t", " ").partition(" ")[0]
-        report.error(number, f"no = after {quoted(word)}, expected KEY = VALUE")
+        word = _first_word(key)
+        report.error(number, f"no = after {quoted(word)}, expected KEY = VALUE", word)
     elif not key:
         report.error(number, "nothing before the =, expected KEY = VALUE")
     elif not value:
@@ -89,6 +89,11 @@ def _line(number: int, raw: str, report: Report) -> Line | None:
     else:
         return Line(number, key, value, raw)
     return None
+
+
+def _first_word(text: str) -> str:
+    """Return what may be shown of a line that is wrong: a password may stand in the rest."""
+    return text.replace("\t", " ").partition(" ")[0]
 
 
 def integer(text: str) -> Integer:

@@ -28,6 +28,8 @@ class Problem:
     """error: a value was not taken; warning: probably not what was meant; notice: worth knowing."""
     text: str
     """What is wrong, what is expected, what may have been meant."""
+    about: str = ""
+    """The key of the line as it stands there, empty when there is none."""
 
     def __str__(self) -> str:
         place = f"{printable(self.filename)}:{self.line}" if self.line else printable(self.filename)
@@ -41,9 +43,9 @@ class Report:
         self.filename = filename
         self._problems: list[Problem] = []
 
-    def error(self, line: int, text: str) -> None:
+    def error(self, line: int, text: str, about: str = "") -> None:
         """Say that something was not taken."""
-        self.add(line, "error", text)
+        self.add(line, "error", text, about)
 
     def warning(self, line: int, text: str) -> None:
         """Say that something is probably not what was meant."""
@@ -53,9 +55,9 @@ class Report:
         """Say something worth knowing."""
         self.add(line, "notice", text)
 
-    def add(self, line: int, severity: Severity, text: str) -> None:
-        """Say `text` about `line`."""
-        self._problems.append(Problem(self.filename, line, severity, text))
+    def add(self, line: int, severity: Severity, text: str, about: str = "") -> None:
+        """Say `text` about `line`, whose key is `about`."""
+        self._problems.append(Problem(self.filename, line, severity, text, about))
 
     @property
     def problems(self) -> tuple[Problem, ...]:

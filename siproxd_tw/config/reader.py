@@ -3,7 +3,8 @@
 
 Nothing that a file says raises, and nothing is ignored in silence. A wrong value is an error and
 leaves the value as it was before, an unknown key is a warning, and what siproxd takes is taken.
-A reading is always complete; whether to work with one that has errors is the caller's decision.
+A reading is always complete; whether to work with one that has errors is the caller's decision, but
+one that has `Reading.fatal` ones lets somebody in whom the file keeps out.
 """
 
 from __future__ import annotations
@@ -12,10 +13,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from siproxd_tw.config.checks import Found, Occurrence, check
-from siproxd_tw.config.directives import ALIASES, DIRECTIVES, LATER, LATER_AND_DANGEROUS, suggestion
+from siproxd_tw.config.directives import ALIASES, DIRECTIVES, GUARDS, LATER, LATER_AND_DANGEROUS, suggestion
 from siproxd_tw.config.effective import effective
+from siproxd_tw.config.files import Look, check_files
 from siproxd_tw.config.grammar import Line, parse
-from siproxd_tw.config.problems import Problem, Report, printable, quoted
+from siproxd_tw.config.problems import Problem, Report, Severity, printable, quoted
 from siproxd_tw.config.schema import Directive
 from siproxd_tw.config.settings import Config
 from siproxd_tw.config.translation import config_from
@@ -41,6 +43,11 @@ class Reading:
         return tuple(problem for problem in self.problems if problem.severity == "error")
 
     @property
+    def fatal(self) -> tuple[Problem, ...]:
+        """The errors with which nothing must start: of the file as a whole, or of what keeps somebody out."""
+        return tuple(problem for problem in self.errors if not problem.line or _guarding(problem.about))
+
+    @property
     def effective(self) -> str:
         """The effective configuration, as text in the syntax of the file."""
         return effective(self.config, self.origins)
@@ -59,20 +66,29 @@ def candidates(home: str) -> list[str]:
 def load(path: str) -> Reading:
     """Read the file at `path`; one that cannot be opened is one problem, and an empty file."""
     try:
-        with open(path, "rb") as file:
-            return read(file.read(), path)
+        return read(_content(path), path, _content)
     except (OSError, ValueError) as fault:  # ValueError: a NUL in the path
         reason = getattr(fault, "strerror", None) or str(fault)
         problem = Problem(path, 0, "error", f"the configuration file cannot be read: {reason}")
         return Reading(path, Config(), (problem,), {})
 
 
-def read(text: bytes | str, filename: str) -> Reading:
-    """Read the content of a file; its name is for the problems."""
+def _content(path: str) -> bytes:
+    with open(path, "rb") as file:
+        return file.read()
+
+
+def read(text: bytes | str, filename: str, look: Look | None = None) -> Reading:
+    """Read the content of a file; its name is for the problems.
+
+    With `look` the files that it names are looked at as well.
+    """
     report = Report(filename)
     found = _collect(parse(text, report), report)
     _say_what_comes_later(found, report)
     check(found, report)
+    if look is not None:
+        check_files(found, look, report)
     values = Values({name: _value(directive, found.get(name, [])) for name, directive in DIRECTIVES.items()})
     return Reading(filename, config_from(values), report.problems, _origins(found, filename))
 
@@ -83,19 +99,31 @@ def _collect(lines: list[Line], report: Report) -> Found:
     for line in lines:
         directive = DIRECTIVES.get(ALIASES.get(line.key, line.key))
         if directive is None:
-            close = suggestion(line.key)
-            hint = f"did you mean {close}" if close else "expected a directive of siproxd.conf"
-            report.warning(line.number, f"unknown key {quoted(line.key)}, {hint}; the line is ignored")
+            _say_unknown(line, report)
             continue
         if line.key != directive.name:
             report.notice(line.number, f"{line.key} is OPNsense's spelling, read as {directive.name}")
         value, findings = convert(directive, line.value)
         for severity, text in findings:
-            report.add(line.number, severity, text)
+            report.add(line.number, severity, text, line.key)
         earlier = found.setdefault(directive.name, [])
         _say_what_repeats(directive, earlier, line.number, value, report)
         earlier.append(Occurrence(line.number, value))
     return found
+
+
+def _say_unknown(line: Line, report: Report) -> None:
+    close = suggestion(line.key)
+    hint = f"did you mean {close}" if close else "expected a directive of siproxd.conf"
+    severity: Severity = "error" if close in GUARDS else "warning"
+    report.add(
+        line.number, severity, f"unknown key {quoted(line.key)}, {hint}; the line is ignored", line.key
+    )
+
+
+def _guarding(key: str) -> bool:
+    """Return whether `key` is, or was probably meant to be, a directive that keeps somebody out."""
+    return (key if key in DIRECTIVES else suggestion(key)) in GUARDS
 
 
 def _say_what_repeats(

@@ -6,7 +6,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from enum import Enum
 
-__all__ = ["Directive", "Kind"]
+__all__ = ["NEW", "Directive", "Kind"]
+
+#: The remark on a directive that only this program has.
+NEW = "New; siproxd would report an unknown keyword and go on."
 
 
 class Kind(Enum):
@@ -19,6 +22,7 @@ class Kind(Enum):
     STRING = "text"
     PATH = "path"
     HOST = "host"
+    SERVER = "server"
     INTERFACE = "interface"
     NETWORKS = "networks"
     CHOICE = "choice"
@@ -65,6 +69,8 @@ class Directive:
     """Whether it is accepted for siproxd's sake and means nothing here."""
     secret: bool = False
     """Whether its value must never be shown."""
+    guard: bool = False
+    """Whether it keeps somebody out. To go on without it would let them in: an error in it is fatal."""
 
     @property
     def key(self) -> str:
@@ -82,6 +88,8 @@ class Directive:
                 return f"a whole number from {self.low} to {self.high}{unit}"
             case Kind.HOST:
                 return "a host name or an IP address"
+            case Kind.SERVER:
+                return "an IP address as 192.0.2.1, 192.0.2.1:PORT, 2001:db8::1 or [2001:db8::1]:PORT"
             case Kind.INTERFACE:
                 return "the name of one network interface"
             case Kind.NETWORKS:

@@ -121,6 +121,8 @@ class AuthConfig:
     password: str = field(default="", repr=False)
     """The password of every user, unless there is a file."""
     password_file: str = ""
+    algorithms: tuple[str, ...] = ()
+    """The hash algorithms to offer and accept; empty: MD5, and what the password file has hashes for."""
     every_request: bool = False
     """Whether inside users authenticate every request that begins something, not only REGISTER here."""
 

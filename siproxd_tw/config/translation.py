@@ -78,6 +78,7 @@ def config_from(values: Values) -> Config:
             realm=values.text("proxy_auth_realm"),
             password=values.text("proxy_auth_passwd"),
             password_file=values.text("proxy_auth_pwfile"),
+            algorithms=values.texts("proxy_auth_algorithm"),
             every_request=values.text("proxy_auth_requests") == "all",
         ),
         routing=_routing(values),
@@ -119,12 +120,12 @@ def config_from(values: Values) -> Config:
 
 
 def _routing(values: Values) -> RoutingConfig:
-    # Only the transports may be fewer: zip_longest of the others has nothing to fill in.
+    # Only the transports may be fewer, never more: config.checks sees to that.
     domains = zip_longest(
         values.texts("outbound_domain_name"),
         values.texts("outbound_domain_host"),
         values.numbers("outbound_domain_port"),
-        values.texts("outbound_domain_transport")[: len(values.texts("outbound_domain_name"))],
+        values.texts("outbound_domain_transport"),
     )
     return RoutingConfig(
         proxy_host=values.text("outbound_proxy_host"),
@@ -206,6 +207,7 @@ def _registrations(config: Config) -> dict[str, Value]:
         "proxy_auth_realm": auth.realm,
         "proxy_auth_passwd": auth.password,
         "proxy_auth_pwfile": auth.password_file,
+        "proxy_auth_algorithm": auth.algorithms,
         "proxy_auth_requests": "all" if auth.every_request else "register",
     }
 

@@ -32,6 +32,7 @@ T = TypeVar("T")
 _LABEL = r"[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?"
 #: RFC 1123 section 2.1, with the underscore that real names have; the last label is not a number.
 _HOST_NAME = re.compile(rf"(?=.{{1,254}}\Z)(?:{_LABEL}\.)*(?![0-9]+\.?\Z){_LABEL}\.?")
+_SERVER = re.compile(r"(?P<host>\[[^]]+\]|[^:]+):(?P<port>[0-9]{1,5})")
 _INTERFACE = re.compile(r"[^\s/,\"']+")
 _YES = ("yes", "on", "true")
 _NO = ("no", "off", "false")
@@ -124,6 +125,23 @@ def _host(directive: Directive, text: str, findings: list[Finding]) -> str:
     return str(address)
 
 
+def _server(directive: Directive, text: str, findings: list[Finding]) -> str:
+    """Read an address with or without a port; an IPv6 address with a port has brackets."""
+    parts = _SERVER.fullmatch(text)
+    host, port = (text, None) if parts is None else parts.group("host", "port")
+    try:
+        address = ip_address(host.removeprefix("[").removesuffix("]"))
+    except ValueError:
+        raise ValueError("is none") from None
+    if isinstance(address, IPv6Address) and address.scope_id:
+        raise ValueError("has a zone")
+    if port is None:
+        return str(address)
+    if not 1 <= int(port) <= 65535:
+        raise ValueError("has no port")
+    return f"[{address}]:{int(port)}" if address.version == 6 else f"{address}:{int(port)}"
+
+
 def _interface(directive: Directive, text: str, findings: list[Finding]) -> str:
     if not _INTERFACE.fullmatch(text):
         raise ValueError("is none")
@@ -173,6 +191,7 @@ _READERS: dict[Kind, Callable[[Directive, str, list[Finding]], Single]] = {
     Kind.STRING: _string,
     Kind.PATH: _string,
     Kind.HOST: _host,
+    Kind.SERVER: _server,
     Kind.INTERFACE: _interface,
     Kind.NETWORKS: _networks,
     Kind.CHOICE: _choice,

@@ -163,3 +163,112 @@ def test_a_realm_needs_a_password_and_a_password_a_realm() -> None:
     assert problem.startswith("warning 5: passwords without proxy_auth_realm: nobody will be asked")
     for name in ("proxy_auth_passwd", "proxy_auth_pwfile"):
         assert checked({"proxy_auth_realm": [Occurrence(1, "r")], name: [Occurrence(2, "x")]}) == []
+
+
+def domains(*rows: tuple[int, str]) -> Found:
+    """Return domains in lines 1, 4, ..., whose transports follow in lines 101, 102, ..."""
+    found: Found = {"outbound_domain_name": [], "outbound_domain_host": [], "outbound_domain_port": []}
+    for number, (port, _) in enumerate(rows):
+        line = 3 * number + 1
+        found["outbound_domain_name"].append(Occurrence(line, f"d{number}"))
+        found["outbound_domain_host"].append(Occurrence(line + 1, f"h{number}"))
+        found["outbound_domain_port"].append(Occurrence(line + 2, port if port >= 0 else None))
+    transports = [Occurrence(101 + n, word or None) for n, (_, word) in enumerate(rows) if word != "-"]
+    return found | {"outbound_domain_transport": transports}
+
+
+def transports(found: Found) -> list[tuple[object, object]]:
+    """Return names and transports as they belong together."""
+    names, words = found["outbound_domain_name"], found["outbound_domain_transport"]
+    return [(name.value, word.value) for name, word in zip(names, words, strict=False)]
+
+
+def test_a_transport_stays_with_its_domain() -> None:
+    """A wrong one does not make the next ones move up, nor does a domain that falls out."""
+    found = domains((5060, "tcp"), (5060, ""), (5060, "tls"))
+    assert checked(found) == []
+    assert transports(found) == [("d0", "tcp"), ("d1", "auto"), ("d2", "tls")]
+    found = domains((5060, "tcp"), (-1, "udp"), (5060, "tls"))
+    assert checked(found) == []
+    assert transports(found) == [("d0", "tcp"), ("d2", "tls")]
+    found = domains((5060, "tcp"), (5060, "-"))
+    assert checked(found) == []
+    assert transports(found) == [("d0", "tcp")]
+
+
+def test_a_transport_without_a_domain_is_an_error() -> None:
+    """It would be taken for that of a domain which somebody forgot."""
+    found = domains((5060, "tcp")) | {
+        "outbound_domain_transport": [Occurrence(8, "tcp"), Occurrence(9, "udp")]
+    }
+    (problem,) = checked(found)
+    assert problem.startswith("error 9: 2 outbound_domain_transport, 1 outbound_domain_name: ")
+    assert transports(found) == [("d0", "tcp")]
+
+
+def test_the_shortest_time_is_not_above_the_longest() -> None:
+    """No registration would be right."""
+    found = ports(min_expires=600, max_expires=300)
+    (problem,) = checked(found)
+    assert problem.startswith("error 2: min_expires 600 is above max_expires 300: ")
+    assert "min_expires" not in found and "max_expires" not in found
+    assert checked(ports(min_expires=300, max_expires=300)) == []
+
+
+def tls(**values: str | int) -> Found:
+    """Return a file with a certificate in line 1 and these directives in lines 2, 3, ..."""
+    return {
+        name: [Occurrence(line, value)]
+        for line, (name, value) in enumerate([("tls_certificate", "/c.pem"), *values.items()], 1)
+    }
+
+
+def test_a_key_needs_its_certificate() -> None:
+    """And so do the ports for TLS."""
+    found: Found = {"tls_key": [Occurrence(3, "/k.pem")]}
+    assert checked(found) == ["error 3: tls_key without its certificate, expected tls_certificate as well"]
+    assert "tls_key" not in found
+    assert checked(tls(tls_key="/k.pem", wss_listen_port=443)) == []
+    assert checked(ports(sip_tls_port=5061, wss_listen_port=443, ws_listen_port=80)) == [
+        "warning 1: sip_tls_port without tls_certificate: nothing will listen there",
+        "warning 2: wss_listen_port without tls_certificate: nothing will listen there",
+    ]
+    assert checked(ports(sip_tls_port=0)) == []
+
+
+def test_clients_are_checked_with_authorities_of_our_own() -> None:
+    """Those of the system give a certificate to everybody."""
+    (problem,) = checked(tls(tls_verify_clients=True))
+    assert problem.startswith("warning 2: tls_verify_clients without tls_ca: everybody with a certificate")
+    assert checked(tls(tls_verify_clients=True, tls_ca="/ca.pem")) == []
+    assert checked(tls(tls_verify_clients=False)) == []
+
+
+def test_a_port_has_one_listener() -> None:
+    """The one for SIP wins; the other is off, for its default may be taken as well."""
+    found = tls(sip_listen_port=5061)
+    assert checked(found) == [
+        "error 2: sip_tls_port 5061 (the default) is the port of sip_listen_port already, "
+        "expected another one; nothing listens for it"
+    ]
+    assert found["sip_tls_port"] == [Occurrence(2, 0)]
+    found = tls(wss_listen_port=8443, ws_listen_port=8443)
+    (problem,) = checked(found)
+    assert problem.startswith("error 3: wss_listen_port 8443 is the port of ws_listen_port already")
+    assert found["wss_listen_port"] == [Occurrence(3, 0)]
+
+
+def test_ports_that_nothing_listens_on_are_free() -> None:
+    """Without a certificate 5061 is a port as any other; 0 is none; media has UDP."""
+    assert checked(ports(sip_listen_port=5061)) == []
+    assert checked(tls(sip_tls_port=0, ws_listen_port=0)) == []
+    assert checked(tls(sip_tls_port=7100)) == []
+
+
+def test_without_md5_some_phones_stay_out() -> None:
+    """Worth knowing, if that is what is wanted."""
+    common: Found = {"proxy_auth_realm": [Occurrence(1, "r")], "proxy_auth_pwfile": [Occurrence(2, "/f")]}
+    (problem,) = checked({**common, "proxy_auth_algorithm": [Occurrence(3, "SHA-256")]})
+    assert problem.startswith("notice 3: without proxy_auth_algorithm = MD5 phones that know nothing else")
+    both = [Occurrence(3, "SHA-256"), Occurrence(4, "MD5")]
+    assert checked({**common, "proxy_auth_algorithm": both}) == []

@@ -8,6 +8,7 @@ from siproxd_tw.config.directives import (
     ALIASES,
     DIRECTIVES,
     GROUPS,
+    GUARDS,
     LATER,
     LATER_AND_DANGEROUS,
     SECTIONS,
@@ -42,13 +43,19 @@ SIPROXD = {
         plugin_regex_body_replace plugin_stripheader_remove plugin_codecfilter_blacklist
         plugin_siptrunk_name plugin_siptrunk_account plugin_siptrunk_numbers_regex""",
 }
-OURS = {"inside_networks"}
+#: Every directive that siproxd does not have.
+OURS = """
+    inside_networks ipv6_enable name_outbound single_via sip_udp_max sip_max_transactions min_expires
+    max_expires hosts_allow_inside hosts_allow_outside hosts_trust_outside
+    proxy_auth_algorithm proxy_auth_requests
+    outbound_proxy_transport outbound_domain_transport dns_server tls_certificate tls_key tls_ca tls_verify
+    tls_verify_clients sip_tls_port ws_listen_port wss_listen_port"""
 
 
 def test_every_directive_of_siproxd_is_there_and_no_other() -> None:
     """A drop-in knows the whole language; what is new stands here by name."""
     known = {name for names in SIPROXD.values() for name in names.split()}
-    assert set(DIRECTIVES) == known | OURS
+    assert set(DIRECTIVES) == known | set(OURS.split())
 
 
 def test_no_directive_stands_in_the_table_twice() -> None:
@@ -111,6 +118,19 @@ def test_groups_name_their_members() -> None:
     assert [len(group) for group in GROUPS] == [2, 3, 3, 3, 3]
     for group in GROUPS:
         assert all(DIRECTIVES[name].group == group and DIRECTIVES[name].repeated for name in group)
+
+
+def test_what_keeps_somebody_out() -> None:
+    """An error in one of these is fatal; each access list is one of them."""
+    lists = {name for name in DIRECTIVES if name.startswith("hosts_")}
+    assert lists < GUARDS
+    assert GUARDS - lists == {
+        "proxy_auth_realm",
+        "proxy_auth_algorithm",
+        "proxy_auth_requests",
+        "tls_ca",
+        "tls_verify_clients",
+    }
 
 
 def test_aliases_lead_to_directives() -> None:

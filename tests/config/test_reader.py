@@ -12,6 +12,7 @@ from siproxd_tw.config import reader
 from siproxd_tw.config.directives import DIRECTIVES, LATER
 from siproxd_tw.config.networks import AccessList
 from siproxd_tw.config.reader import Problem, Reading, candidates, load, read
+from siproxd_tw.config.schema import Kind
 from siproxd_tw.config.settings import (
     Config,
     DomainProxy,
@@ -21,6 +22,12 @@ from siproxd_tw.config.settings import (
     RoutingConfig,
     SIPConfig,
 )
+
+#: Directives that are nothing without others.
+PARTNERS = {
+    "outbound_domain_transport": (*DIRECTIVES["outbound_domain_name"].group, "outbound_domain_transport"),
+    "tls_key": ("tls_certificate", "tls_key"),
+}
 
 FILES = Path(__file__).parent / "files"
 EXAMPLE = Path(__file__).parents[2] / "examples" / "siproxd.conf"
@@ -50,7 +57,7 @@ def test_a_small_file_means_what_it_says() -> None:
         routing=RoutingConfig(
             domains=(
                 DomainProxy("example.com", "proxy.example.com", 5070),
-                DomainProxy("example.net", "192.0.2.7", 5060),
+                DomainProxy("example.net", "192.0.2.7"),
             )
         ),
         media=MediaConfig(port_low=20002, port_high=20010, timeout=300.0),
@@ -154,6 +161,72 @@ def test_a_broken_access_list_admits_nobody() -> None:
     assert access.allow_sip == AccessList()
 
 
+@pytest.mark.parametrize(
+    "line",
+    [
+        "hosts_allow_reg = 192.168.1.0",
+        "hosts_allow_sip = 192.168.1.0/33",
+        "hosts_deny_sip = scanner.example.org/32",
+        "hosts_allow_inside = 10.0.0.0/8 10.1.0.0/16",
+        "hosts_allow_outside = 203.0.113.0/24,",
+        "hosts_trust_outside = /abc",
+        "hosts_deny_sip 10.0.0.0/8",
+        "hosts_deny_sip\t10.0.0.0/8",
+        "hosts_deny_sip = 10.0.0.0/8\x00",
+        "host_deny_sip = 10.0.0.0/8",
+        "HOSTS_DENY_SIP = 10.0.0.0/8",
+        "set hosts_deny_sip = 10.0.0.0/8",
+        "proxy_auth_relm = My Realm",
+        "proxy_auth_requests = every",
+        "tls_verify_clients = yes",
+    ],
+)
+def test_a_mistake_in_what_keeps_somebody_out_is_fatal(line: str) -> None:
+    """Whatever is wrong with the line, name included: going on would leave a door open."""
+    reading = read(f"if_inbound = eth0\n{line}\nrtp_timeout = soon\n", "f")
+    (problem,) = reading.fatal
+    assert (problem.line, problem.severity) == (2, "error")
+    assert len(reading.errors) == 2
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "hosts_deny_sip = 10.0.0.1/8",
+        "inside_networks = 10.0.0.1",
+        "rtp_timeout = soon",
+        "mask_host = a",
+        "colour = red",
+        "plugin_fix_DTAG_networks = everybody",
+        "hosts_allow_reg =",
+        "",
+    ],
+)
+def test_another_mistake_is_not(line: str) -> None:
+    """A file that works with siproxd goes on working; an empty list is no list there either."""
+    assert read(line, "f").fatal == ()
+
+
+def test_a_file_that_says_nothing_is_fatal(tmp_path: Path) -> None:
+    """Nobody knows what it would have kept out."""
+    assert load(str(tmp_path / "nothing.conf")).fatal
+    assert read("hosts_deny_sip = 10.0.0.0/8".encode("utf-16"), "f").fatal
+
+
+def test_files_of_tls_are_looked_at(tmp_path: Path) -> None:
+    """By `load`, and by `read` only when it is told how."""
+    path = tmp_path / "siproxd.conf"
+    path.write_text("tls_certificate = /nowhere/cert.pem\ntls_ca = /nowhere/ca.pem\n")
+    reading = load(str(path))
+    assert said(reading, "error") == [
+        '1: tls_certificate: "/nowhere/cert.pem" cannot be read: No such file or directory',
+        '2: tls_ca: "/nowhere/ca.pem" cannot be read: No such file or directory',
+    ]
+    assert reading.config.transports.certificate == ""
+    assert [problem.line for problem in reading.fatal] == [2], "without it any authority would do"
+    assert read(path.read_text(), "f").config.transports.certificate == "/nowhere/cert.pem"
+
+
 @pytest.mark.parametrize("name", ["pfsense.conf", "openwrt.conf", "opnsense.conf"])
 def test_generated_files_load_without_errors(name: str) -> None:
     """What the packages of other gateways write works as it is, unknown keys included."""
@@ -236,10 +309,13 @@ def test_each_directive_is_taken(name: str) -> None:
         "networks": "10.0.0.0/8",
         "host": "example.org",
         "plug-in": "plugin_logcall.la",
-        "choice": "FULL",
+        "choice": directive.choices[0] if directive.choices else "",
+        "server": "192.0.2.53",
     }
-    partners = directive.group or (name,)
-    lines = [f"{n} = {texts.get(DIRECTIVES[n].kind.value, '1')}" for n in partners]
+    partners = directive.group or PARTNERS.get(name, (name,))
+    lines = [f"{n} = {texts.get(DIRECTIVES[n].kind.value, '2')}" for n in partners]
+    if directive.high == 1 or directive.kind is Kind.BOOLEAN:
+        lines = [f"{name} = 1"]
     if directive.low > 1:
         lines = [f"{name} = 7200"]
     reading = read("\n".join(lines), "f")
@@ -330,7 +406,8 @@ def test_any_file_can_be_read(text: bytes | str) -> None:
     """Nothing raises, and each problem names file and line."""
     reading = read(text, "f")
     assert all(
-        p.filename == "f" and p.line >= 1 and str(p).startswith(f"f:{p.line}: ") for p in reading.problems
+        p.filename == "f" and str(p).startswith(f"f:{p.line}: " if p.line else "f: ")
+        for p in reading.problems
     )
 
 

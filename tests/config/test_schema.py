@@ -20,6 +20,10 @@ def test_the_key_inside_a_plugin_is_the_rest_of_the_name() -> None:
         (Directive("x", Kind.INTEGER, "", unit="s", low=1, high=9), "a whole number from 1 to 9 (s)"),
         (Directive("x", Kind.DSCP, "", high=63), "a whole number from 0 to 63"),
         (Directive("x", Kind.HOST, ""), "a host name or an IP address"),
+        (
+            Directive("x", Kind.SERVER, ""),
+            "an IP address as 192.0.2.1, 192.0.2.1:PORT, 2001:db8::1 or [2001:db8::1]:PORT",
+        ),
         (Directive("x", Kind.INTERFACE, ""), "the name of one network interface"),
         (Directive("x", Kind.NETWORKS, ""), "networks as ADDRESS/LENGTH with commas between them"),
         (Directive("x", Kind.CHOICE, "", choices=("A", "B")), "one of A, B"),

@@ -1,7 +1,10 @@
 # SPDX-License-Identifier: MIT
 """Between the values of directives and the slices."""
 
+from ipaddress import ip_network
+
 from siproxd_tw.config.directives import DIRECTIVES
+from siproxd_tw.config.networks import AccessList
 from siproxd_tw.config.settings import Config, DomainProxy
 from siproxd_tw.config.translation import config_from, values_from
 from siproxd_tw.config.values import Value, Values, default_of
@@ -42,16 +45,29 @@ def test_use_rport_is_two_bits() -> None:
     assert [values_from(config(use_rport=n)).number("use_rport") for n in range(4)] == [0, 1, 2, 3]
 
 
-def test_triples_become_domains_and_port_0_is_5060() -> None:
-    """By position."""
+def test_triples_become_domains_and_port_0_is_none() -> None:
+    """By position; without a port the DNS says, and without a transport as well."""
     routing = config(
         outbound_proxy_port=0,
         outbound_domain_name=("a.test", "b.test"),
         outbound_domain_host=("h1", "h2"),
         outbound_domain_port=(0, 5080),
     ).routing
-    assert routing.proxy_port == 5060
-    assert routing.domains == (DomainProxy("a.test", "h1", 5060), DomainProxy("b.test", "h2", 5080))
+    assert routing.proxy_port is None
+    assert routing.domains == (DomainProxy("a.test", "h1"), DomainProxy("b.test", "h2", 5080))
+
+
+def test_transports_are_as_via_spells_them() -> None:
+    """In the file they are words in small letters; the last domains may have none."""
+    routing = config(
+        outbound_proxy_transport="tls",
+        outbound_domain_name=("a.test", "b.test", "c.test"),
+        outbound_domain_host=("h1", "h2", "h3"),
+        outbound_domain_port=(0, 0, 0),
+        outbound_domain_transport=("auto", "tcp"),
+    ).routing
+    assert routing.proxy_transport == "TLS"
+    assert [domain.transport for domain in routing.domains] == ["", "TCP", ""]
 
 
 def test_masks_become_pairs() -> None:
@@ -69,6 +85,15 @@ def test_there_and_back() -> None:
         outbound_domain_name=("a.test",),
         outbound_domain_host=("h",),
         outbound_domain_port=(5080,),
+        outbound_proxy_port=0,
+        outbound_proxy_transport="tcp",
+        dns_server=("192.0.2.53", "[2001:db8::53]:5353"),
+        hosts_allow_outside=AccessList((ip_network("203.0.113.0/24"),)),
+        proxy_auth_requests="all",
+        proxy_auth_algorithm=("SHA-256", "MD5"),
+        tls_certificate="/etc/cert.pem",
+        wss_listen_port=8443,
+        min_expires=60,
         rtp_input_dejitter=123_457,
         tcp_connect_timeout=333,
         silence_log=4,

@@ -4,7 +4,7 @@ VENV   ?= .venv
 CONFIG ?=
 BIN     = $(VENV)/bin
 
-.PHONY: help run test unit packaging network lint docs packages clean
+.PHONY: help run test unit packaging network bench lint docs packages clean
 .DEFAULT_GOAL := help
 
 help: ## show what can be made
@@ -38,6 +38,9 @@ packaging: $(VENV)/.dev ## twistd finds the proxy in a wheel and in an editable 
 
 network: $(VENV)/.dev packages ## real phones in network namespaces (root)
 	$(BIN)/pytest -q -m network
+
+bench: $(VENV)/.dev packages ## signalling beside Kamailio, ten minutes (root; QUICK=1: two; CHECKOUT=DIR: of that one)
+	$(BIN)/python -m bench.sip $(if $(QUICK),--quick) $(if $(CHECKOUT),--checkout $(CHECKOUT))
 
 packages: ## install the Debian packages that the network tests call
 	@tests/network/packages.sh

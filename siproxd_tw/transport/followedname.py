@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
 """A host name whose address is followed over time: the `host_outbound` of a dynamic DNS service.
 
-The address is the last one that could be resolved, None before the first success; a failure
-never takes it away. As long as the name has it among its addresses it stays, however they rotate.
+The address is the last one of its family that could be resolved, None before the first success; a
+failure never takes it away. As long as the name has it among its addresses it stays, however they rotate.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from siproxd_tw.interfaces import Address, ResolutionFailed
+from siproxd_tw.interfaces import ResolutionFailed
 
 __all__ = ["REFRESH", "RETRY", "FollowedName", "ResolveHost"]
 
@@ -22,22 +22,30 @@ REFRESH = 60.0
 """Seconds until a name that was resolved is looked up again."""
 RETRY = 5.0
 """Seconds until a name that was not resolved is tried again; doubles up to `REFRESH`."""
-ANY_PORT = 5060
-"""With a port in the question only addresses are asked for, no services (RFC 3263 section 4.2)."""
 
-ResolveHost = Callable[[str, int | None, str], Deferred[Sequence[Address]]]
+ResolveHost = Callable[[str], Deferred[Sequence[str]]]
 """The `resolve` of an IResolver."""
 
 
 class FollowedName:
-    """Follows `name` from `start` to `stop`; calls `changed` after `address` has become another one."""
+    """Follows `name` from `start` to `stop`; calls `changed` after `address` has become another one.
+
+    `family` is 4 or 6.
+    """
 
     _log = Logger()
 
     def __init__(
-        self, name: str, clock: IReactorTime, resolve_host: ResolveHost, changed: Callable[[], None]
+        self,
+        name: str,
+        clock: IReactorTime,
+        resolve_host: ResolveHost,
+        changed: Callable[[], None],
+        *,
+        family: int = 4,
     ) -> None:
         self.name = name
+        self.family = family
         self.address: str | None = None
         self._clock = clock
         self._resolve_host = resolve_host
@@ -69,13 +77,15 @@ class FollowedName:
 
     def _look_up(self) -> None:
         self._disarm()
-        looking = self._resolve_host(self.name, ANY_PORT, "UDP").addCallback(self._resolved)
+        looking = self._resolve_host(self.name).addCallback(self._resolved)
         self._looking = looking
         looking.addErrback(self._failed).addCallback(self._done)
 
-    def _resolved(self, found: Sequence[Address]) -> None:
+    def _resolved(self, found: Sequence[str]) -> None:
+        hosts = [host for host in found if (":" in host) == (self.family == 6)]
+        if not hosts:
+            raise ResolutionFailed(f"{self.name} has no IPv{self.family} address")
         self._pause, self._retry = REFRESH, RETRY
-        hosts = [each.host for each in found]
         if self._complaint:
             self._complaint = ""
             self._log.info("{name} can be resolved again", name=self.name)

@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: MIT
-"""Host names to addresses by the system's resolver: /etc/hosts, DNS, whatever nsswitch.conf says.
+"""Host names to addresses by the system's resolver: /etc/hosts, DNS, mDNS, whatever nsswitch.conf says.
+
+The `locator` asks it for what the DNS does not know: names without a dot, search domains, mDNS.
 
 - An IP address in text form never leaves this file: the answer is there at once.
 - A name is looked up in Twisted's thread pool. All who ask for it meanwhile share that look-up;
@@ -7,8 +9,6 @@
 - Only text that is a host name is ever looked up: getaddrinfo() takes ``127.1`` or ``0x7f000001`` for
   an address, and raises for labels that are too long.
 - Cache and look-ups are bounded, as names come out of messages that anybody may send.
-
-IPv4 addresses only so far; SRV and NAPTR records (RFC 3263) are not asked for.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from ipaddress import IPv6Address
 from socket import AF_INET, inet_pton
 
 from twisted.internet.address import IPv4Address
+from twisted.internet.address import IPv6Address as IPv6Peer
 from twisted.internet.defer import Deferred, fail, succeed
 from twisted.internet.interfaces import (
     IAddress,
@@ -32,9 +33,9 @@ from twisted.internet.interfaces import (
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from siproxd_tw.interfaces import Address, IResolver, IStatus, ResolutionFailed
+from siproxd_tw.interfaces import IStatus, ResolutionFailed
 
-__all__ = ["DEFAULT_PORTS", "SystemResolver", "ip_literal", "is_host_name"]
+__all__ = ["DEFAULT_PORTS", "SystemResolver", "ip_literal", "is_host_name", "not_a_name"]
 
 DEFAULT_PORTS = {"UDP": 5060, "TCP": 5060, "TLS": 5061, "WS": 80, "WSS": 443}
 """Where to send when no port is named (RFC 3261 section 19.1.2, RFC 7118 section 5)."""
@@ -81,6 +82,11 @@ def is_host_name(host: str) -> bool:
     return found is not None and not _NUMBER.fullmatch(found[1])
 
 
+def not_a_name(host: str) -> ResolutionFailed:
+    """Return the failure of a `host` that is neither a name nor an address, in a line fit for a log."""
+    return ResolutionFailed(f"{host[:80]!r} is not a host name")
+
+
 Hosts = tuple[str, ...]
 
 
@@ -103,7 +109,7 @@ class _LookUp:
     name: str
     started: float
     hosts: list[str] = field(default_factory=list)
-    waiting: list[Deferred[Hosts]] = field(default_factory=list)
+    waiting: list[Deferred[Sequence[str]]] = field(default_factory=list)
 
     def is_lost(self, now: float) -> bool:
         """Whether no answer can be expected any more."""
@@ -114,15 +120,18 @@ class _LookUp:
 
     def addressResolved(self, address: IAddress) -> None:
         """See IResolutionReceiver."""
-        if isinstance(address, IPv4Address) and address.host not in self.hosts:
+        if not isinstance(address, (IPv4Address, IPv6Peer)) or address.host in self.hosts:
+            return
+        if not address.host.startswith("fe80:"):  # a link-local one is nothing without its interface
             self.hosts.append(address.host)
 
     def resolutionComplete(self) -> None:
         """See IResolutionReceiver."""
+        self.hosts.sort(key=lambda host: ":" in host)
         self.resolver._completed(self)
 
 
-@implementer(IResolver, IStatus)
+@implementer(IStatus)
 class SystemResolver:
     """Asks `name_resolver`, the `nameResolver` of a reactor; `clock` measures cache and time-out."""
 
@@ -133,19 +142,14 @@ class SystemResolver:
         self._lookups: dict[str, _LookUp] = {}
         self._counts: Counter[str] = Counter()
 
-    def resolve(self, host: str, port: int | None, transport: str) -> Deferred[Sequence[Address]]:
-        """See IResolver."""
-        number = DEFAULT_PORTS.get(transport, 5060) if port is None else port
+    def resolve(self, host: str) -> Deferred[Sequence[str]]:
+        """Find the IP addresses of `host` as `IResolver.resolve` does, IPv4 first."""
         literal = ip_literal(host)
         if literal is not None:
-            return succeed((Address(literal, number),))
+            return succeed((literal,))
         if not is_host_name(host):
-            return fail(ResolutionFailed(f"{host[:80]!r} is not a host name"))
-
-        def addresses(hosts: Hosts) -> Sequence[Address]:
-            return [Address(each, number) for each in hosts]
-
-        return self._hosts(host.lower()).addCallback(addresses)
+            return fail(not_a_name(host))
+        return self._hosts(host.lower())
 
     def status(self) -> Mapping[str, object]:
         """See IStatus."""
@@ -155,7 +159,7 @@ class SystemResolver:
             **{key: self._counts[key] for key in ("looked up", "failed", "timed out", "refused")},
         }
 
-    def _hosts(self, name: str) -> Deferred[Hosts]:
+    def _hosts(self, name: str) -> Deferred[Sequence[str]]:
         now = self._clock.seconds()
         known = self._cache.get(name)
         if known is not None and now < known.until:
@@ -169,7 +173,7 @@ class SystemResolver:
         self._counts["looked up"] += 1
         lookup = self._lookups[name] = _LookUp(self, name, now)
         waiter = self._wait(lookup)
-        self._names.resolveHostName(lookup, name, 0, [IPv4Address], "UDP")
+        self._names.resolveHostName(lookup, name, 0, [IPv4Address, IPv6Peer], "UDP")
         return waiter
 
     def _has_room(self, now: float) -> bool:
@@ -177,16 +181,16 @@ class SystemResolver:
             self._lookups = {name: each for name, each in self._lookups.items() if not each.is_lost(now)}
         return len(self._lookups) < MOST_LOOKUPS
 
-    def _wait(self, lookup: _LookUp) -> Deferred[Hosts]:
+    def _wait(self, lookup: _LookUp) -> Deferred[Sequence[str]]:
         """Return a Deferred for the answer to `lookup`; one who gives up leaves the others waiting."""
 
-        def late(_: Hosts | Failure, timeout: float) -> Hosts:
+        def late(_: Sequence[str] | Failure, timeout: float) -> Sequence[str]:
             self._counts["timed out"] += 1
             why = f"{lookup.name}: the name servers did not answer within {timeout:g} seconds"
             self._remember(lookup.name, (), why)
             raise ResolutionFailed(why)
 
-        waiter: Deferred[Hosts] = Deferred(lookup.waiting.remove)
+        waiter: Deferred[Sequence[str]] = Deferred(lookup.waiting.remove)
         lookup.waiting.append(waiter)
         return waiter.addTimeout(TIMEOUT, self._clock, late)
 
@@ -196,7 +200,7 @@ class SystemResolver:
             del self._lookups[lookup.name]
         if not lookup.hosts:
             self._counts["failed"] += 1
-        why = f"{lookup.name} has no IPv4 address, or the name servers cannot be reached"
+        why = f"{lookup.name} has no address, or the name servers cannot be reached"
         self._remember(lookup.name, tuple(lookup.hosts), why)
         waiting, lookup.waiting = lookup.waiting, []
         for each in waiting:

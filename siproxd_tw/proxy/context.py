@@ -58,7 +58,9 @@ class ResponseContext:
     flow: Flow
     """Where it came from."""
     copy: Request
-    """The request as it is to go on: without our own Route (16.4), with the Call-ID of the inside."""
+    """The request as it is to go on: without our own Route (16.4). The last attempt sends it itself."""
+    call_id: bytes
+    """The Call-ID that it has inside, by which everything is kept (`obscure_loops`)."""
     targets: list[Target] = field(default_factory=list)
     """Where to, as far as that is known without waiting (16.5)."""
     server: ServerTransaction | None = None

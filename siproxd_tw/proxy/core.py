@@ -151,15 +151,20 @@ class ProxyCore:
         if begins:
             self._authentication.check_request(request, flow, now)
         sent_from = self._sent_from(request, flow)
+        copy = self._copied(request, flow)
+        self._authentication.strip(copy)
+        context = ResponseContext(request, flow, copy, copy.call_id)
+        if method not in ("REGISTER", "CANCEL", "ACK"):
+            context.targets = self._targets(context, now, sent_from)
+        return context
+
+    def _copied(self, request: Request, flow: Flow) -> Request:
+        """Return a copy to go on: with the Call-ID that it has inside, and its Routes preprocessed (16.4)."""
         copy = request.copy()
         if self._obscure_loops and flow.side is Side.OUTSIDE:
             callids.inward(copy, copy.from_tag)
         self._routing.preprocess(copy)
-        self._authentication.strip(copy)
-        context = ResponseContext(request, flow, copy)
-        if method not in ("REGISTER", "CANCEL", "ACK"):
-            context.targets = self._targets(context, now, sent_from)
-        return context
+        return copy
 
     def _sent_from(self, request: Request, flow: Flow) -> set[str]:
         """Return our addresses that this very request left from before (16.3 step 4); from inside, refuse it."""
@@ -201,11 +206,11 @@ class ProxyCore:
             branch, response = event.transaction.user, event.response
             if isinstance(branch, Branch) and response.status > 100:
                 work = self._returning.received(branch, response, event.transaction.flow)
-                self._order.run(branch.context.copy.call_id, work)
+                self._order.run(branch.context.call_id, work)
             elif isinstance(branch, Branch):
                 self._sending.answered(branch)
         elif kind is AckReceived:
-            self._order.run(event.request.call_id, self._acknowledge(event.request, event.flow))
+            self._acknowledged(event.request, event.flow)
         elif kind is CancelReceived:
             self._cancel(event)
         elif kind is TransactionFailed:
@@ -223,7 +228,7 @@ class ProxyCore:
         context = transaction.user
         assert isinstance(context, ResponseContext)
         context.server = transaction
-        self._order.run(context.copy.call_id, self._proxy(context))
+        self._order.run(context.call_id, self._proxy(context))
         if context.method == "INVITE" and not transaction.last:
             self._signalling.respond(transaction, response_to(transaction.request, 100))
 
@@ -297,11 +302,11 @@ class ProxyCore:
         branch = event.transaction.user
         self._counters[f"no response: {event.reason}"] += 1
         if isinstance(branch, Branch):
-            self._order.run(branch.context.copy.call_id, self._returning.failed(branch, event.reason))
+            self._order.run(branch.context.call_id, self._returning.failed(branch, event.reason))
 
     def _failover(self, branch: Branch) -> None:
         branch.context.failovers += 1
-        self._order.run(branch.context.copy.call_id, self._send_again(branch))
+        self._order.run(branch.context.call_id, self._send_again(branch))
 
     async def _send_again(self, branch: Branch) -> None:
         """Send the request to the next server of the same target."""
@@ -316,20 +321,20 @@ class ProxyCore:
 
     # ACK and CANCEL
 
-    async def _acknowledge(self, ack: Request, flow: Flow) -> None:
+    def _acknowledged(self, ack: Request, flow: Flow) -> None:
+        copy = self._copied(ack, flow)
+        self._order.run(copy.call_id, self._acknowledge(ack, copy, flow))
+
+    async def _acknowledge(self, ack: Request, copy: Request, flow: Flow) -> None:
         """Forward the ACK for a 2xx; whatever is wrong with it, an ACK is never answered."""
         try:
-            await self._forward_ack(ack, flow)
+            await self._forward_ack(ack, copy, flow)
         except Refused as refusal:
             self._counters[f"dropped ACK: {refusal.why}"] += 1
 
-    async def _forward_ack(self, ack: Request, flow: Flow) -> None:
+    async def _forward_ack(self, ack: Request, copy: Request, flow: Flow) -> None:
         if hops_left(ack) == 0:
             raise Refused(None, "too many hops")
-        copy = ack.copy()
-        if self._obscure_loops and flow.side is Side.OUTSIDE:
-            callids.inward(copy, copy.from_tag)
-        self._routing.preprocess(copy)
         target = self._routing.targets(copy, flow, self._clock.seconds())[0]
         for hop in await self._sending.hops(copy, target):
             out = self._sending.flow_to(hop, target)

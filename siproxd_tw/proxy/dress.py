@@ -78,7 +78,7 @@ class Dress:
     def request(self, copy: Request, source: Flow, out: Flow, now: float) -> None:
         """Dress a request that came by `source` for where it goes by `out`."""
         if out.side is Side.INSIDE:
-            self._references.inward(copy, now)
+            self._references.inward(copy, now, host=self.host(out))
             if copy.method not in UNROUTED_METHODS:
                 self._record_routes(copy, source, out)
             if source.side is Side.INSIDE:
@@ -87,7 +87,7 @@ class Dress:
         remove_record_routes(copy, self._routing.is_mine)
         if copy.method != "REGISTER":  # its Contacts are the registrar's matter
             self._hide(copy, source, out, copy.from_tag, now)
-            self._references.outward(copy, now)
+            self._references.outward(copy, now, host=self.host(out), transport=self.contact_transport(out))
             if self._config.obscure_loops:
                 callids.outward(copy, copy.from_tag)
         self._say_user_agent(copy)
@@ -127,7 +127,7 @@ class Dress:
     def uncover(self, response: Response, context: ResponseContext) -> None:
         """Give a response that has just lost our Via what its request had inside."""
         if self._config.obscure_loops:
-            callids.assign(response, context.copy.call_id)
+            callids.assign(response, context.call_id)
         if self._config.single_via and response.first(b"via") is None:
             vias.restore(response, context.request)
 
@@ -138,7 +138,9 @@ class Dress:
         if context.flow.side is Side.OUTSIDE:
             remove_record_routes(response, self._routing.is_mine)
             self._hide(response, source, context.flow, response.to_tag, now)
-            self._references.outward(response, now)
+            self._references.outward(
+                response, now, host=self.host(context.flow), transport=self.contact_transport(context.flow)
+            )
             self._say_user_agent(response)
             if self._config.obscure_loops:
                 callids.assign(response, context.request.call_id)

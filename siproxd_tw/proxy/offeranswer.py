@@ -87,7 +87,7 @@ class OfferAnswer:
             return
         way = _way(branch.flow)
         exchange = Exchange(
-            context.copy.call_id,
+            context.call_id,
             request.from_tag,
             request.to_tag,
             context.flow.side,
@@ -209,7 +209,7 @@ class OfferAnswer:
         if context.method == "BYE" and status not in (401, 407):
             bye, side = context.copy, context.flow.side
             other = branch.side if branch is not None else side.other
-            await self.delete(Exchange(bye.call_id, bye.from_tag, bye.to_tag, side, other, b""))
+            await self.delete(Exchange(context.call_id, bye.from_tag, bye.to_tag, side, other, b""))
             return
         in_vain = status >= 300 or not _is_for_a_call(context.request)
         succeeded = None if in_vain or branch is None else _way(branch.flow)

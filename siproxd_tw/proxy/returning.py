@@ -213,7 +213,7 @@ class ResponseProcessing:
         over = status not in (401, 407) if context.method == "BYE" else status >= 300 and not request.to_tag
         if over:
             tags = (request.from_tag, request.to_tag or tag)
-            self._dialogs.ended(request.call_id, tags, self._clock.seconds())
+            self._dialogs.ended(context.call_id, tags, self._clock.seconds())
 
     def broke(self, failure: Failure) -> None:
         """Log a bug of ours; the other calls go on."""

@@ -136,7 +136,7 @@ class Routing:
         phones = self._phones(request, flow, now)
         if phones:
             return phones
-        if flow.side is Side.OUTSIDE or self.names_us(request):
+        if flow.side is Side.OUTSIDE or self._names_us(request):
             return [self._allowed_in(request, flow)]
         target = self.beyond(request)
         if target.side is Side.OUTSIDE and not self._may_call_out(request, flow):

@@ -1,0 +1,258 @@
+# SPDX-License-Identifier: MIT
+"""Which server a request goes to, and what happens when that one does not answer (16.6, RFC 3263 4.3)."""
+
+from __future__ import annotations
+
+import pytest
+
+from siproxd_tw.config.settings import RoutingConfig, SIPConfig
+from siproxd_tw.interfaces import Address, Hop
+from siproxd_tw.proxy.sending import GROWTH, PATIENCE, WITHOUT_TCP
+from siproxd_tw.sip.transactionlayer import TransactionFailed
+from tests.support.bench import Bench
+from tests.support.messages import ALICE, SDP, invite, register, request, values
+
+PHONE, CONTACT = "10.0.0.10:5062", "<sip:alice@10.0.0.10:5062>"
+A, B = "203.0.113.70:5060", "203.0.113.71:5060"
+HERE = SDP.audio("10.0.0.10", 40000)
+
+
+def hop(place: str, transport: str = "UDP", name: str = "sip.provider.test") -> Hop:
+    host, _, port = place.rpartition(":")
+    return Hop(transport, Address(host, int(port)), name)
+
+
+@pytest.fixture
+def bench() -> Bench:
+    """A provider with two servers, and a phone that is registered."""
+    bench = Bench()
+    bench.bind()
+    bench.resolver.services["sip.provider.test"] = [hop(A), hop(B)]
+    return bench
+
+
+def failed(bench: Bench, reason: str = "transport", client: int = -1) -> None:
+    bench.core.event_received(TransactionFailed(bench.client(client), reason))
+
+
+# failover
+
+
+@pytest.mark.parametrize("method", ["INVITE", "MESSAGE"])
+def test_a_server_without_a_sign_of_life(bench: Bench, method: str) -> None:
+    """After two seconds the next one gets the request; the dead one comes last from now on."""
+    bench.receive(request(method, "sip:bob@sip.provider.test"))
+    bench.clock.advance(PATIENCE - 0.1)
+    assert [line for line in bench.happened() if method in line] == [f"{method} to {A}"]
+    bench.clock.advance(0.1)
+    happened = bench.happened()
+    assert happened[-1] == f"{method} to {B}"
+    first, second = bench.client(0).request, bench.client(1).request
+    assert first.top_via.branch != second.top_via.branch
+    assert bench.resolver.dead == [hop(A)]
+    bench.answered("200 OK")
+    assert bench.happened()[-1] == f"200 to {PHONE}"
+
+
+def test_a_sign_of_life_is_enough(bench: Bench) -> None:
+    """A 100 says that the server works on it, for as long as it likes."""
+    bench.receive(invite("sip:bob@sip.provider.test", body=HERE))
+    bench.answered("100 Trying")
+    bench.clock.advance(30)
+    assert [line for line in bench.happened() if line.startswith("INVITE")] == [f"INVITE to {A}"]
+
+
+def test_one_that_comes_to_life_too_late(bench: Bench) -> None:
+    """It has been cancelled, and its ringing goes nowhere; the call is answered by the other one."""
+    bench.receive(invite("sip:bob@sip.provider.test", body=HERE))
+    bench.clock.advance(PATIENCE)
+    assert f"cancel INVITE to {A}" in bench.happened()
+    bench.answered("180 Ringing", client=0, tag="late")
+    bench.answered("487 Request Terminated", client=0, tag="late")
+    assert bench.happened() == []
+    bench.answered("180 Ringing", client=1)
+    bench.answered("200 OK", client=1, body=SDP.audio("192.0.2.9", 50000))
+    assert [line for line in bench.happened() if line.endswith(PHONE)] == [
+        f"180 to {PHONE}",
+        f"200 to {PHONE}",
+    ]
+
+
+@pytest.mark.parametrize("method", ["INVITE", "REGISTER", "MESSAGE"])
+def test_a_connection_that_is_refused(bench: Bench, method: str) -> None:
+    """The next server gets it at once."""
+    bench.resolver.services["sip.provider.test"] = [hop(A, "TCP"), hop(B, "TLS")]
+    text = register(ALICE, CONTACT) if method == "REGISTER" else request(method, "sip:bob@sip.provider.test")
+    bench.receive(text)
+    failed(bench)
+    sent = [line for line in bench.happened() if line.startswith(method)]
+    assert sent == [f"{method} to {A} by TCP", f"{method} to {B} by TLS"]
+    assert values(bench.client().request, "Via")[0].startswith("SIP/2.0/TLS 203.0.113.1:5061;")
+
+
+def test_a_server_that_is_overloaded(bench: Bench) -> None:
+    """503: the next one gets it, and this one is left alone for the time it has said."""
+    bench.receive(request("MESSAGE", "sip:bob@sip.provider.test"))
+    bench.answered("503 Service Unavailable", "Retry-After: 120")
+    assert bench.happened()[-1] == f"MESSAGE to {B}"
+    assert bench.resolver.dead_for == [(hop(A), 120.0)]
+    bench.answered("503 Service Unavailable")
+    assert bench.happened()[-1] == f"503 to {PHONE}"
+
+
+def test_when_all_have_failed(bench: Bench) -> None:
+    """408 for an INVITE that ran out of time, 503 at once where nobody could be reached."""
+    bench.receive(request("INVITE", "sip:bob@sip.provider.test"))
+    bench.clock.advance(PATIENCE)
+    failed(bench, "timeout", client=1)
+    assert bench.happened()[-1] == f"408 to {PHONE}"
+    bench.receive(request("MESSAGE", "sip:bob@sip.provider.test", "Call-ID: c2"))
+    failed(bench, client=2)
+    failed(bench, client=3)
+    assert bench.happened()[-1] == f"503 to {PHONE}"
+
+
+def test_a_caller_who_has_given_up(bench: Bench) -> None:
+    """No other server is bothered."""
+    transaction = bench.receive(invite("sip:bob@sip.provider.test", body=HERE))
+    bench.cancel(transaction)
+    bench.clock.advance(PATIENCE)
+    failed(bench, "timeout")
+    assert [line for line in bench.happened() if line.startswith("INVITE")] == [f"INVITE to {A}"]
+
+
+def test_a_registration_is_masked_for_each_server(bench: Bench) -> None:
+    """The phone has one binding after it, not two."""
+    bench.resolver.services["sip.provider.test"] = [hop(A, "TCP"), hop(B)]
+    bench.receive(register(ALICE, CONTACT))
+    assert values(bench.client().request, "Contact") == ["<sip:alice@203.0.113.1;transport=tcp>"]
+    failed(bench)
+    assert values(bench.client().request, "Contact") == ["<sip:alice@203.0.113.1>"]
+    bench.answered("200 OK", "Contact: <sip:alice@203.0.113.1>;expires=60")
+    assert len(bench.location) == 1
+
+
+# affinity
+
+
+def test_what_belongs_together_goes_to_one_server(bench: Bench) -> None:
+    """The challenged REGISTER again, the calls of its user, and what belongs to them; DNS may turn."""
+    one, two = hop(A), hop(B)
+    bench.receive(register(ALICE, CONTACT))
+    bench.answered("401 Unauthorized")
+    for number, order in enumerate(((two, one), (two,), ())):
+        bench.resolver.services["sip.provider.test"] = list(order)
+        bench.receive(register(ALICE, CONTACT, f"CSeq: {number + 2} REGISTER"))
+        bench.answered("200 OK", "Contact: <sip:alice@203.0.113.1>;expires=600")
+    bench.resolver.services["sip.provider.test"] = [two, one]
+    bench.receive(invite("sip:bob@sip.provider.test", "Call-ID: x1", body=HERE))
+    bench.answered("407 Proxy Authentication Required")
+    bench.receive(invite("sip:bob@sip.provider.test", "Call-ID: x1", "CSeq: 2 INVITE", body=HERE))
+    bench.answered("200 OK")
+    callee = "To: <sip:bob@sip.provider.test>;tag=b1"
+    bench.acknowledge(request("ACK", "sip:bob@sip.provider.test", "Call-ID: x1", "CSeq: 2 ACK", callee))
+    sent = [line for line in bench.happened() if " to 203.0.113." in line and line.split()[0].isalpha()]
+    wanted = [line for line in sent if line.split()[0] in ("REGISTER", "INVITE", "ACK")]
+    assert wanted == [f"{line.split()[0]} to {A}" for line in wanted]
+    assert len(wanted) == 7
+
+
+def test_another_user_may_be_elsewhere(bench: Bench) -> None:
+    """Who is not registered there goes by the DNS."""
+    bench.receive(register(ALICE, CONTACT))
+    bench.answered("200 OK", "Contact: <sip:alice@203.0.113.1>;expires=600")
+    bench.resolver.services["sip.provider.test"] = [hop(B), hop(A)]
+    bench.receive(register("dora@sip.provider.test", "<sip:dora@10.0.0.10:5062>"))
+    assert bench.happened()[-1] == f"REGISTER to {B}"
+
+
+def test_a_server_that_fails_loses_its_users(bench: Bench) -> None:
+    """The next request goes to the other one without asking the dead one again."""
+    bench.receive(register(ALICE, CONTACT))
+    bench.answered("200 OK", "Contact: <sip:alice@203.0.113.1>;expires=600")
+    bench.receive(request("MESSAGE", "sip:bob@sip.provider.test", "Call-ID: m1"))
+    bench.clock.advance(PATIENCE)
+    bench.answered("200 OK")
+    bench.happened()
+    bench.receive(request("MESSAGE", "sip:bob@sip.provider.test", "Call-ID: m2"))
+    assert bench.happened() == [f"MESSAGE to {B}"]
+
+
+def test_outbound_proxies_have_servers_too() -> None:
+    """The proxy's name is looked up, and the name in the Request-URI is not."""
+    bench = Bench(routing=RoutingConfig(proxy_host="edge.test", proxy_transport="TLS"))
+    bench.bind()
+    bench.resolver.services["edge.test"] = [hop("203.0.113.80:5061", "TLS", "edge.test")]
+    bench.receive(request("MESSAGE", "sip:bob@nowhere.test"))
+    assert bench.happened() == ["MESSAGE to 203.0.113.80:5061 by TLS"]
+    assert bench.client().flow.name == "edge.test"
+
+
+# large requests
+
+
+def large(size: int) -> str:
+    """Return a MESSAGE of about that many bytes."""
+    return request("MESSAGE", "sip:bob@203.0.113.60", "X-Filler: " + "x" * size)
+
+
+def test_a_large_request_is_sent_by_tcp(bench: Bench) -> None:
+    """And by UDP when that is refused, from then on at once (18.1.1); a small one always by UDP."""
+    place = "203.0.113.60:5060"
+    bench.receive(large(100))
+    bench.receive(large(1300))
+    assert bench.happened() == [f"MESSAGE to {place}", f"MESSAGE to {place} by TCP"]
+    assert values(bench.client().request, "Via")[0].startswith("SIP/2.0/TCP 203.0.113.1:5060;branch=")
+    failed(bench)
+    assert bench.happened() == [f"MESSAGE to {place}"]
+    assert values(bench.client().request, "Via")[0].startswith("SIP/2.0/UDP 203.0.113.1:5060;branch=")
+    bench.receive(large(1300))
+    assert bench.happened() == [f"MESSAGE to {place}"]
+    bench.clock.advance(WITHOUT_TCP + 1)
+    bench.receive(large(1300))
+    assert bench.happened()[-1] == f"MESSAGE to {place} by TCP"
+
+
+def test_the_limit_counts_what_we_add(bench: Bench) -> None:
+    """Our Via and Record-Route are in the datagram, too."""
+    text = large(900)
+    size = len(bench.message(text, bench.p).original)
+    below = 1300 - GROWTH - size
+    bench.receive(large(900 + below))
+    bench.receive(large(900 + below + 20))
+    assert [line.endswith("TCP") for line in bench.happened()] == [False, True]
+
+
+def test_without_a_limit() -> None:
+    """`sip_udp_max = 0`: UDP whatever its size."""
+    bench = Bench(sip=SIPConfig(udp_max=0))
+    bench.bind()
+    bench.receive(large(3000))
+    assert bench.happened() == ["MESSAGE to 203.0.113.60:5060"]
+
+
+# phones with a connection
+
+
+def test_a_phone_is_reached_by_its_connection(bench: Bench) -> None:
+    """As long as it is there; then at its Contact, and where that is behind a NAT there is no way: 480."""
+    nat = bench.flow("10.0.0.77", 34567, "TCP")
+    bench.receive(register("dora@foo.test", "<sip:dora@192.168.1.5:5060;transport=tcp>"), nat)
+    near = bench.flow("10.0.0.12", 40001, "TCP")
+    bench.receive(register("emil@foo.test", "<sip:emil@10.0.0.12:5060;transport=tcp>"), near)
+    bench.happened()
+    for user in ("dora", "emil"):
+        bench.receive(request("OPTIONS", f"sip:{user}@foo.test", f"Call-ID: {user}"), bench.w)
+    assert bench.happened() == ["OPTIONS to 10.0.0.77:34567 by TCP", "OPTIONS to 10.0.0.12:40001 by TCP"]
+    nat.transport.gone |= {nat.remote, near.remote}
+    for user in ("dora", "emil"):
+        bench.receive(request("OPTIONS", f"sip:{user}@foo.test", f"Call-ID: {user}2"), bench.w)
+    assert bench.happened() == ["480 to 203.0.113.51:5060", "OPTIONS to 10.0.0.12:5060 by TCP"]
+
+
+def test_nothing_is_waited_for_after_the_end(bench: Bench) -> None:
+    """The service stops with requests under way."""
+    bench.receive(request("MESSAGE", "sip:bob@sip.provider.test"))
+    assert bench.clock.getDelayedCalls()
+    bench.core.stop()
+    assert bench.clock.getDelayedCalls() == []

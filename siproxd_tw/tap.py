@@ -56,17 +56,17 @@ class Options(UsageOptions):
     def postOptions(self) -> None:
         """Read the configuration; with --check print it and exit.
 
-        A wrong value does not keep the proxy from starting, as it did not keep siproxd:
-        it is logged and the default counts. A file that cannot be read does.
+        A wrong value does not keep the proxy from starting, as it did not keep siproxd: it is
+        logged and the default counts. A file that cannot be read does, and so does a mistake in
+        what keeps somebody out.
         """
         path = self["config"] or self._found()
         if path:
             self.reading = load(path)
         if self["check"]:
             raise SystemExit(self._check())
-        for problem in self.reading.errors:
-            if not problem.line:  # the file as a whole
-                raise SystemExit(str(problem))
+        if fatal := self.reading.fatal:
+            raise SystemExit("\n".join(map(str, fatal)))
 
     def _found(self) -> str | None:
         """Return the first configuration file in the places where siproxd looks."""

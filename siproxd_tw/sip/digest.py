@@ -1,12 +1,13 @@
 # SPDX-License-Identifier: MIT
 """Digest authentication (RFC 2617, RFC 7616, RFC 8760): the server's side of it, and the arithmetic.
 
-1. Nonces need no memory: they are the time and a keyed hash over it, so that they cannot be
-   forged and have a life.
-2. Within that life whoever saw credentials could send them again: the count of a nonce (``nc``)
-   is checked for its form and its part in the response, but not kept. Whoever keeps it has to do so
-   per nonce, user and ``cnonce``: all challenges of one second carry the same nonce.
-3. What is not UTF-8 is kept as Python keeps it (PEP 383) and goes into the hashes as it came. The
+1. A challenge needs no memory: a nonce is the time, a serial number and a keyed hash over both, so that
+   it cannot be forged, has a life, and is given to one client only.
+2. A nonce that somebody with the right password has used is remembered with the counts (``nc``) that came,
+   and each of them is good once: what was seen on the wire is of no use to others. Where there is no room for
+   another nonce, the oldest is as if its life were over.
+3. Clients that know RFC 2069 only send no count. Their nonces have a short life instead.
+4. What is not UTF-8 is kept as Python keeps it (PEP 383) and goes into the hashes as it came. The
    user name alone must be UTF-8 (RFC 3261 section 7.3.1), and nothing may hold control characters:
    these values are shown in logs and compared with addresses.
 """
@@ -16,15 +17,24 @@ from __future__ import annotations
 import hashlib
 import hmac
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Container, Iterable, Mapping
 from enum import Enum
 
 from siproxd_tw.sip.grammar import QUOTED_STRING, SWS, TOKEN, ParseError, unquote
 
-__all__ = ["ALGORITHMS", "Challenger", "Verdict", "answer", "ha1", "parse_credentials"]
+__all__ = ["ALGORITHMS", "Challenger", "Verdict", "answer", "ha1", "parse_credentials", "supported"]
 
 #: The algorithms by their names in headers, strongest first, and hashlib's names for them.
 ALGORITHMS = {"SHA-512-256": "sha512_256", "SHA-256": "sha256", "MD5": "md5"}
+
+#: Seconds that a nonce may be used by who sends no count.
+SHORT_LIFE = 30.0
+
+#: How many used nonces are remembered; each belongs to a phone that is there.
+MOST_NONCES = 10_000
+
+#: How far a count may be behind the highest one: requests overtake each other on the way.
+WINDOW = 64
 
 # What has no quotes should be a token, but clients leave them out of uri, nonce and user name, too.
 _parameter = re.compile(
@@ -41,6 +51,7 @@ class Verdict(Enum):
 
     OK = "ok"
     STALE = "the nonce is too old or not ours, the rest may be right"
+    REPLAYED = "right, but the count of the nonce was there before"
     UNKNOWN_USER = "unknown user"
     WRONG_PASSWORD = "wrong password"
     MALFORMED = "a parameter is missing or not what was asked for"
@@ -110,6 +121,19 @@ def answer(secret: str, method: str, credentials: Mapping[str, str]) -> str:
     return _hash(algorithm, f"{secret}:{nonce}:{credentials['nc']}:{credentials['cnonce']}:{qop}:{ha2}")
 
 
+def supported() -> tuple[str, ...]:
+    """Return the algorithms that this Python can calculate, strongest first."""
+    return tuple(name for name in ALGORITHMS if _can_calculate(name))
+
+
+def _can_calculate(algorithm: str) -> bool:
+    try:
+        _hash(algorithm, "")
+    except ValueError:  # not in this OpenSSL
+        return False
+    return True
+
+
 def _algorithm(credentials: Mapping[str, str]) -> tuple[str, bool]:
     """Return the algorithm in upper case, and whether it is the -sess variant."""
     name = credentials.get("algorithm", "MD5").upper()
@@ -123,12 +147,12 @@ def _hash(algorithm: str, text: str) -> str:
 
 
 class Challenger:
-    """Makes challenges for one realm and judges what comes back."""
+    """Makes challenges for one realm and judges what comes back; remembers which nonces were used."""
 
     def __init__(
         self, realm: str, secret: bytes, life: float = 300.0, algorithms: Iterable[str] = ("MD5",)
     ) -> None:
-        """Take a key of 1 to 64 bytes, the life of a nonce in seconds, and what to offer.
+        """Take a key of 1 to 64 bytes, the life of a nonce in seconds, and what to offer and accept.
 
         Raises ValueError for a realm that cannot be written, for another length of the key,
         and for an algorithm that is unknown or that this Python cannot calculate.
@@ -146,11 +170,17 @@ class Challenger:
         self._algorithms = [name for name in ALGORITHMS if name in wanted]
         for name in self._algorithms:
             _hash(name, "")
+        self._serial = 0
+        self._used: dict[str, _Counts] = {}  # by nonce, in the order of their first use
+        self._forgotten = -1  # when the youngest of those was made that are no longer in there
 
-    def challenges(self, now: float, *, stale: bool = False) -> list[bytes]:
+    def challenges(
+        self, now: float, *, stale: bool = False, algorithms: Container[str] = ALGORITHMS
+    ) -> list[bytes]:
         """Return the values of the challenge headers, the strongest algorithm first (RFC 8760 2.3).
 
-        `stale` tells the client to answer this nonce without asking anybody for a password.
+        `stale` tells the client to answer this nonce without asking anybody for a password;
+        `algorithms` leaves out what nobody could answer.
         """
         realm = _quotable.sub(r"\\\g<0>", self._realm)
         nonce = self._nonce(now)
@@ -160,6 +190,7 @@ class Challenger:
                 "utf-8", "surrogateescape"
             )
             for name in self._algorithms
+            if name in algorithms
         ]
 
     def check(
@@ -170,6 +201,8 @@ class Challenger:
         now: float,
     ) -> Verdict:
         """Judge `credentials` for a request with `method`; their uri is taken as sent.
+
+        Each request is to be judged once: the second time its count was there before.
 
         `secret_of` returns the HA1 of a user for an algorithm (without -sess), None for an unknown
         user. The peer must not be told UNKNOWN_USER from WRONG_PASSWORD: it would learn who exists.
@@ -185,7 +218,7 @@ class Challenger:
         given = credentials["response"].lower().encode("utf-8", "surrogateescape")
         if not hmac.compare_digest(expected, given):
             return Verdict.WRONG_PASSWORD
-        return Verdict.OK if self._is_alive(credentials["nonce"], now) else Verdict.STALE
+        return self._fresh(credentials, now)
 
     def flaw(self, credentials: Mapping[str, str]) -> str | None:
         """Say what makes `credentials` MALFORMED; None for nothing."""
@@ -195,6 +228,8 @@ class Challenger:
             needed += ["nc", "cnonce"]
         elif session:
             needed.append("cnonce")
+        elif algorithm != "MD5":
+            needed.append("qop")  # only RFC 2069 had none, and it knew nothing but MD5
         for name in needed:
             if name not in credentials:
                 return f"{name} is missing"
@@ -209,8 +244,9 @@ class Challenger:
         return None
 
     def _nonce(self, now: float) -> str:
-        """32 hex digits, as siproxd has: 8 of the time, 24 of a keyed hash."""
-        stamp = f"{int(now) & 0xFFFFFFFF:08x}"
+        """40 hex digits: 8 of the time, 8 of the serial number, 24 of a keyed hash."""
+        self._serial = (self._serial + 1) & 0xFFFFFFFF
+        stamp = f"{int(now) & 0xFFFFFFFF:08x}{self._serial:08x}"
         return stamp + self._mark(stamp)
 
     def _mark(self, stamp: str) -> str:
@@ -220,7 +256,54 @@ class Challenger:
 
     def _is_ours(self, nonce: str) -> bool:
         text = nonce.encode("utf-8", "surrogateescape")
-        return hmac.compare_digest(text[8:], self._mark(nonce[:8]).encode())
+        return hmac.compare_digest(text[16:], self._mark(nonce[:16]).encode())
 
-    def _is_alive(self, nonce: str, now: float) -> bool:
-        return (int(now) - int(nonce[:8], 16)) & 0xFFFFFFFF <= self._life
+    def _fresh(self, credentials: Mapping[str, str], now: float) -> Verdict:
+        """Judge the age of a nonce, and the count of it, of credentials that are right otherwise."""
+        nonce = credentials["nonce"]
+        age = (int(now) - int(nonce[:8], 16)) & 0xFFFFFFFF
+        counted = "qop" in credentials
+        if age > (self._life if counted else min(self._life, SHORT_LIFE)):
+            return Verdict.STALE
+        if not counted:
+            return Verdict.OK
+        used = self._used.get(nonce)
+        if used is None:
+            made = int(now) - age
+            if made <= self._forgotten:
+                return Verdict.STALE
+            used = self._used[nonce] = _Counts(made)
+            self._make_room()
+        return Verdict.OK if used.take(int(credentials["nc"], 16)) else Verdict.REPLAYED
+
+    def _make_room(self) -> None:
+        """Forget the nonce that was used first; none that is as old may come for the first time."""
+        if len(self._used) > MOST_NONCES:
+            oldest = self._used.pop(next(iter(self._used)))
+            self._forgotten = max(self._forgotten, oldest.made)
+
+
+class _Counts:
+    """The counts of one nonce that were there."""
+
+    __slots__ = ("_highest", "_seen", "made")
+
+    def __init__(self, made: int) -> None:
+        self.made = made
+        """When the nonce was made."""
+        self._highest = -1
+        self._seen = 0
+        """A bit for each count: the lowest for the highest one, the next for the one before."""
+
+    def take(self, count: int) -> bool:
+        """Take note of `count`; say whether it is there for the first time."""
+        ahead = count - self._highest
+        if ahead > 0:
+            # not shifted further than the window: a count may be as high as 2**32
+            self._seen = ((self._seen << min(ahead, WINDOW)) | 1) & ((1 << WINDOW) - 1)
+            self._highest = count
+            return True
+        bit = 1 << -ahead if -ahead < WINDOW else 0
+        first = bit != 0 and not self._seen & bit
+        self._seen |= bit
+        return first

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Passwords: siproxd's file, its changes, and that they show up nowhere."""
+"""Passwords: siproxd's file, hashes in it, its changes, and that they show up nowhere."""
 
 from __future__ import annotations
 
@@ -51,6 +51,91 @@ def test_the_file_wins_over_the_password(path: Path) -> None:
     credentials = Credentials("realm", "everybody", str(path))
     assert credentials.ha1("nobody", "MD5", 0.0) is None
     assert credentials.ha1("alice", "MD5", 0.0) == ha1("alice", "realm", "secret")
+
+
+MD5 = ha1("alice", "My Realm", "secret")
+SHA = ha1("alice", "My Realm", "secret", "SHA-256")
+SHA512 = ha1("alice", "My Realm", "secret", "SHA-512-256")
+
+
+def hashes(path: Path, text: str, realm: str = "My Realm") -> dict[str, str | None]:
+    """Write the file; return what it has for alice, by algorithm."""
+    path.write_text(text)
+    credentials = Credentials(realm, "", str(path))
+    return {name: credentials.ha1("alice", name, 0.0) for name in ("MD5", "SHA-256", "SHA-512-256")}
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        (f"alice:My Realm:{MD5}", (MD5, None, None)),
+        (f"  alice:My Realm:{MD5.upper()}\t\r\n", (MD5, None, None)),
+        (f"alice:My Realm:{SHA}", (None, SHA, None)),
+        (f"alice:My Realm:SHA-512-256:{SHA512}", (None, None, SHA512)),
+        (f"alice:My Realm:MD5:{MD5}\nalice:My Realm:SHA-256:{SHA}", (MD5, SHA, None)),
+        (f"alice secret\nalice:My Realm:{MD5}", (MD5, None, None)),
+        (f"alice:My Realm:{MD5}\nalice secret", (MD5, SHA, SHA512)),
+        (f"alice:Other:{SHA}\nalice:My Realm:{MD5}\nalice:Other:{SHA}", (MD5, None, None)),
+        (f"bob:My Realm:{MD5}\nalice secret", (MD5, SHA, SHA512)),
+        (f"alice:My Realm:{MD5}0", (None, None, None)),
+        (f"alice:My Realm:MD5:{SHA}", (None, None, None)),
+        (f"alice:{MD5}", (None, None, None)),
+        (f"#alice:My Realm:{MD5}", (None, None, None)),
+    ],
+)
+def test_hashes_in_the_file(path: Path, text: str, expected: tuple[str | None, ...]) -> None:
+    """As htdigest writes them, mixed with siproxd's lines: hashes add up, and a password replaces them."""
+    assert tuple(hashes(path, text).values()) == expected
+
+
+def test_a_realm_with_a_colon(path: Path) -> None:
+    """The user ends at the first one, the hash begins at the last one."""
+    digits = ha1("alice", "sip:home", "secret")
+    assert hashes(path, f"alice:sip:home:{digits}", "sip:home")["MD5"] == digits
+
+
+def test_passwords_with_colons_stay_passwords(path: Path) -> None:
+    """What is behind a blank is a password, whatever it looks like."""
+    password = f"a:b:{MD5}"
+    assert hashes(path, f"alice {password}")["MD5"] == ha1("alice", "My Realm", password)
+
+
+@pytest.mark.parametrize(
+    ("algorithms", "text", "offered"),
+    [
+        ((), "alice secret", {"MD5"}),
+        ((), "", {"MD5"}),
+        ((), f"alice:My Realm:{SHA}", {"SHA-256"}),
+        ((), f"alice:My Realm:{SHA}\nalice:My Realm:{MD5}\nbob secret", {"MD5"}),
+        ((), f"alice:My Realm:{SHA}\nbob secret", {"SHA-256", "MD5"}),
+        (("SHA-256", "MD5"), "alice secret", {"SHA-256", "MD5"}),
+        (("SHA-256", "MD5"), f"alice secret\nbob:My Realm:{MD5}", {"MD5"}),
+        (("SHA-256",), f"alice secret\nbob:My Realm:{MD5}", {"SHA-256"}),
+        (("SHA-256",), f"bob:My Realm:{MD5}", {"SHA-256"}),
+    ],
+)
+def test_what_to_offer(path: Path, algorithms: tuple[str, ...], text: str, offered: set[str]) -> None:
+    """What all can answer, else what some can; the same for everybody, whoever asks."""
+    path.write_text(text)
+    assert Credentials("My Realm", "", str(path), algorithms).offered(0.0) == offered
+
+
+def test_what_is_not_wanted_is_not_accepted(path: Path) -> None:
+    """Whoever asks for SHA-256 only does not want the hash of the same password in MD5 on the wire."""
+    credentials = Credentials("My Realm", "", str(path), ("SHA-256",))
+    assert credentials.ha1("alice", "MD5", 0.0) is None
+    assert credentials.ha1("alice", "SHA-256", 0.0) == SHA
+
+
+def test_a_line_that_means_nothing_is_told_by_its_number(path: Path) -> None:
+    """Not with its text: a password may stand there. Once for each change."""
+    path.write_text(f"alice secret\n\nlonely-secret\nalice:Other:{MD5}\n")
+    credentials = Credentials("My Realm", "", str(path))
+    with capturedLogs() as events:
+        for now in (0.0, 2.0, 4.0):
+            credentials.refresh(now)
+    (event,) = events
+    assert (formatEvent(event) or "").endswith("in lines 3, 4")
 
 
 def test_one_password_for_all() -> None:
@@ -167,6 +252,6 @@ def test_passwords_do_not_show(path: Path) -> None:
         assert "secret" not in str(credentials.ha1("alice", "MD5", 0.0))
         path.unlink()
         credentials.ha1("alice", "MD5", 2.0)
-    assert len(events) == 1
-    shown = [repr(credentials), repr(events), formatEvent(events[0]) or ""]
+    assert [event["log_level"] for event in events] == [LogLevel.info, LogLevel.warn]
+    shown = [repr(credentials), repr(events), *(formatEvent(event) or "" for event in events)]
     assert not [text for text in shown if "everybody" in text or "secret" in text or "pass2" in text]

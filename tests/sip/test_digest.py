@@ -73,6 +73,9 @@ def challenger(life: float = 300.0, realm: str = "My Realm", key: bytes = KEY) -
     return Challenger(realm, key, life, ALGORITHMS)
 
 
+CHALLENGER = challenger()
+
+
 def secret_of(user: str, algorithm: str) -> str | None:
     return ha1("alice", "My Realm", "secret", algorithm) if user == "alice" else None
 
@@ -114,19 +117,33 @@ def judged(credentials: Mapping[str, str], now: float = NOW, method: str = "REGI
 
 
 def test_tc06_the_challenge_is_what_phones_know() -> None:
-    """The realm in quotes and 32 hex digits, and what siproxd lacks: algorithm and qop, by default MD5."""
+    """The realm in quotes, hex digits, and what siproxd lacks: algorithm and qop, by default MD5."""
     [value] = Challenger("My Realm", KEY).challenges(NOW)
     nonce = parse_credentials(value)["nonce"]
     assert value == b'Digest realm="My Realm", nonce="%b", algorithm=MD5, qop="auth"' % nonce.encode()
-    assert nonce[:8] == "000003e8"
-    assert len(bytes.fromhex(nonce)) == 16
+    assert nonce[:16] == "000003e8" + "00000001"
+    assert len(bytes.fromhex(nonce)) == 20
     assert Challenger("My Realm", KEY).challenges(NOW, stale=True) == [value + b", stale=TRUE"]
+
+
+def test_no_two_clients_get_the_same_nonce() -> None:
+    """Their counts would be taken for one another's."""
+    asking = challenger()
+    nonces = [{parse_credentials(value)["nonce"] for value in asking.challenges(NOW)} for _ in range(3)]
+    assert [len(of_one) for of_one in nonces] == [1, 1, 1]
+    assert len(set.union(*nonces)) == 3
 
 
 def test_one_challenge_for_each_algorithm() -> None:
     """The strongest first (RFC 8760 section 2.3), in whatever order they are given."""
     values = Challenger("r", KEY, algorithms=("MD5", "SHA-512-256", "SHA-256")).challenges(NOW)
     assert [parse_credentials(value)["algorithm"] for value in values] == ["SHA-512-256", "SHA-256", "MD5"]
+
+
+def test_nobody_is_asked_for_what_nobody_has() -> None:
+    """The choice is made anew for each challenge: users come and go."""
+    values = challenger().challenges(NOW, algorithms={"MD5", "SHA-256"})
+    assert [parse_credentials(value)["algorithm"] for value in values] == ["SHA-256", "MD5"]
 
 
 @pytest.mark.parametrize("realm", ['a "b" \\c', "Büro", "B\udcfcro", "a, b=c"])
@@ -152,6 +169,102 @@ def test_a_session_variant_without_qop() -> None:
     assert judged(credentials_for(algorithm="MD5-sess", qop=None, nc=None)) is Verdict.OK
     without = {k: v for k, v in credentials_for(algorithm="MD5-sess", qop=None).items() if k != "cnonce"}
     assert judged(without) is Verdict.MALFORMED
+
+
+@pytest.mark.parametrize("algorithm", ["SHA-256", "SHA-512-256"])
+def test_only_md5_may_do_without_qop(algorithm: str) -> None:
+    """RFC 2069 knew nothing else, and whoever knows more knows qop (RFC 8760 section 2.6)."""
+    credentials = credentials_for(algorithm=algorithm, qop=None)
+    assert judged(credentials) is Verdict.MALFORMED
+    assert challenger().flaw(credentials) == "qop is missing"
+
+
+# the life of a nonce
+
+
+class Phone:
+    """Alice's phone: asks for a nonce, then answers it as often as it likes."""
+
+    def __init__(self, asking: Challenger, now: float = NOW) -> None:
+        self.asking = asking
+        self.nonce = parse_credentials(asking.challenges(now)[0])["nonce"]
+
+    def sends(self, count: int | None, now: float = NOW, **more: str) -> Verdict:
+        counted = {"qop": None, "nc": None} if count is None else {"nc": f"{count:08x}"}
+        credentials = credentials_for(nonce=self.nonce, **counted, **more)
+        return self.asking.check(credentials, "REGISTER", secret_of, now)
+
+
+def test_each_count_is_good_once() -> None:
+    """What was seen on the wire is of no use to others, be it under another cnonce."""
+    phone = Phone(challenger())
+    assert [phone.sends(count) for count in (1, 1, 2, 2)] == [
+        Verdict.OK,
+        Verdict.REPLAYED,
+        Verdict.OK,
+        Verdict.REPLAYED,
+    ]
+    assert phone.sends(2, cnonce="other") is Verdict.REPLAYED
+
+
+def test_counts_may_overtake_each_other() -> None:
+    """Two requests of a phone arrive in any order; each counts once, and what is far behind does not."""
+    phone = Phone(challenger())
+    assert phone.sends(100) is Verdict.OK
+    assert [phone.sends(count) for count in (99, 37, 36)] == [Verdict.OK, Verdict.OK, Verdict.REPLAYED]
+    assert phone.sends(0xFFFFFFFF) is Verdict.OK
+    assert [phone.sends(count) for count in (99, 100, 0xFFFFFFFF)] == [Verdict.REPLAYED] * 3
+    assert phone.sends(0xFFFFFFFE) is Verdict.OK
+
+
+def test_a_wrong_password_uses_no_count() -> None:
+    """Or anybody could take a phone's next count away."""
+    phone = Phone(challenger())
+    assert phone.sends(1, password="wrong") is Verdict.WRONG_PASSWORD
+    assert phone.sends(1) is Verdict.OK
+
+
+def test_the_counts_of_one_phone_are_none_of_another_s() -> None:
+    """Challenged in the same second, each has a nonce of its own."""
+    asking = challenger()
+    phones = [Phone(asking), Phone(asking)]
+    assert [phone.sends(1) for phone in phones] == [Verdict.OK, Verdict.OK]
+
+
+def test_without_a_count_a_nonce_is_good_for_a_moment() -> None:
+    """An answer of RFC 2069 is always the same, so its nonce must not live long."""
+    phone = Phone(challenger())
+    assert [phone.sends(None, NOW + age) for age in (0.0, 1.0, 30.0, 31.0)] == [
+        Verdict.OK,
+        Verdict.OK,
+        Verdict.OK,
+        Verdict.STALE,
+    ]
+    assert phone.sends(1, NOW + 31.0) is Verdict.OK
+
+
+def test_a_nonce_that_is_forgotten_is_dead(monkeypatch: pytest.MonkeyPatch) -> None:
+    """There is room for so many; the oldest goes, and its counts cannot come again for the first time."""
+    monkeypatch.setattr("siproxd_tw.sip.digest.MOST_NONCES", 2)
+    asking = challenger()
+    early, late, later = Phone(asking), Phone(asking, NOW + 1), Phone(asking, NOW + 2)
+    unused = Phone(asking)
+    assert [phone.sends(1, NOW + 2) for phone in (early, late, later)] == [Verdict.OK] * 3
+    assert early.sends(1, NOW + 2) is Verdict.STALE, "replayed"
+    assert unused.sends(1, NOW + 2) is Verdict.STALE, (
+        "as old as the one that was forgotten: could be that one"
+    )
+    assert [phone.sends(2, NOW + 2) for phone in (late, later)] == [Verdict.OK] * 2
+    assert Phone(asking, NOW + 2).sends(1, NOW + 2) is Verdict.OK
+
+
+@given(st.lists(st.integers(0, 200), max_size=60))
+def test_no_count_is_good_twice(counts: list[int]) -> None:
+    """In whatever order they come; and one that is ahead of all others always is."""
+    phone = Phone(CHALLENGER)
+    good = [count for count in counts if phone.sends(count) is Verdict.OK]
+    assert len(set(good)) == len(good)
+    assert not counts or max(counts) in good
 
 
 def test_sloppy_phones() -> None:
@@ -231,7 +344,7 @@ def test_a_nonce_of_another_server_is_no_nonce(other: Challenger) -> None:
 
 def test_a_nonce_is_no_other_hash_with_the_same_key() -> None:
     """Branches and tags are hashed with that key, too, over text that peers choose."""
-    stamp = "000003e8"
+    stamp = "000003e800000001"
     mark = hashlib.blake2b(f"{stamp}:My Realm".encode(), digest_size=12, key=KEY).hexdigest()
     assert judged(credentials_for(nonce=stamp + mark)) is Verdict.STALE
 

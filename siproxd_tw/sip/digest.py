@@ -17,6 +17,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 import re
+from collections import OrderedDict
 from collections.abc import Callable, Container, Iterable, Mapping
 from enum import Enum
 
@@ -171,7 +172,7 @@ class Challenger:
         for name in self._algorithms:
             _hash(name, "")
         self._serial = 0
-        self._used: dict[str, _Counts] = {}  # by nonce, in the order of their first use
+        self._used: OrderedDict[str, _Counts] = OrderedDict()  # by nonce, in the order of their first use
         self._forgotten = -1  # when the youngest of those was made that are no longer in there
 
     def challenges(
@@ -279,7 +280,7 @@ class Challenger:
     def _make_room(self) -> None:
         """Forget the nonce that was used first; none that is as old may come for the first time."""
         if len(self._used) > MOST_NONCES:
-            oldest = self._used.pop(next(iter(self._used)))
+            _, oldest = self._used.popitem(last=False)
             self._forgotten = max(self._forgotten, oldest.made)
 
 

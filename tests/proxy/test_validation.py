@@ -21,9 +21,11 @@ def listed(text: str) -> AccessList:
     return found
 
 
-def access(register: str = "", sip: str = "", deny: str = "") -> Access:
-    lists = [listed(text) if text else AccessList() for text in (register, sip, deny)]
-    return Access(AccessConfig(*lists))
+def access(
+    register: str = "", sip: str = "", deny: str = "", inside: str = "", outside: str = "", trusted: str = ""
+) -> Access:
+    texts = (register, sip, deny, inside, outside, trusted)
+    return Access(AccessConfig(*(listed(text) if text else AccessList() for text in texts)))
 
 
 def flow(host: str, side: Side) -> Flow:
@@ -88,6 +90,112 @@ def test_access_lists(rules: Access, phone: str, stranger: str) -> None:
     assert may(rules, STRANGER) == stranger
 
 
+@pytest.mark.parametrize(
+    ("rules", "phone", "stranger"),
+    [
+        (access(inside="10.0.0.0/24"), "sip register", "sip"),
+        (access(inside="10.0.1.0/24"), "nothing", "sip"),
+        (access(inside="10.0.1.0/24", register="10.0.0.0/24"), "nothing", "sip"),
+        (access(inside="10.0.0.0/24", sip="203.0.113.0/24"), "register", "nothing"),
+        (access(outside="198.51.100.0/24"), "sip register", "sip"),
+        (access(outside="203.0.113.0/24"), "sip register", ""),
+        (access(outside="203.0.113.0/24", trusted="198.51.100.66/32"), "sip register", "sip"),
+        (access(outside="203.0.113.0/24", register="198.51.100.66/32"), "sip", "sip register"),
+        (access(sip="10.0.0.0/24", outside="198.51.100.0/24"), "sip register", "nothing"),
+        (access(sip="10.0.0.0/24", trusted="198.51.100.0/24"), "sip register", "sip"),
+        (access(deny="198.51.100.0/24", trusted="198.51.100.0/24"), "sip register", "nothing"),
+        (Access(AccessConfig(allow_inside=AccessList(incomplete=True))), "nothing", "sip"),
+        (Access(AccessConfig(allow_outside=AccessList(incomplete=True))), "sip register", ""),
+        (Access(AccessConfig(trusted_outside=AccessList(incomplete=True))), "sip register", "sip"),
+    ],
+)
+def test_access_lists_of_one_side(rules: Access, phone: str, stranger: str) -> None:
+    """Each narrows siproxd's lists for its side only; trust widens them, but never against deny."""
+    assert may(rules, PHONE) == phone
+    assert may(rules, STRANGER) == stranger
+
+
+PROVIDERS_ONLY = access(outside="203.0.113.0/24")
+
+
+@pytest.mark.parametrize("method", ["INVITE", "OPTIONS", "REGISTER", "SUBSCRIBE", "CANCEL"])
+def test_scanners_get_silence(method: str) -> None:
+    """Who is not in hosts_allow_outside begins nothing and learns nothing."""
+    with capturedLogs():
+        refusal = refusal_of(PROVIDERS_ONLY.check, message(method), STRANGER)
+    assert refusal is not None and refusal.status is None
+    assert refusal_of(PROVIDERS_ONLY.admit, STRANGER) is None, "responses to us are matched by transactions"
+
+
+@pytest.mark.parametrize("method", ["BYE", "ACK", "INVITE", "UPDATE"])
+def test_calls_that_run_go_on(method: str) -> None:
+    """A callee that a provider has led us to is in no list; whether there is its dialog, routing says."""
+    in_dialog = message(method, "To: <sip:bob@sip.provider.test>;tag=b1")
+    assert refusal_of(PROVIDERS_ONLY.check, in_dialog, STRANGER) is None
+
+
+def test_a_provider_that_was_forgotten_in_the_list() -> None:
+    """Where our phones are registered calls come from; that may change at any time, and deny still wins."""
+    registrars = {"198.51.100.66"}
+    lists = {"allow_outside": listed("203.0.113.0/24")}
+    rules = Access(AccessConfig(**lists), is_known_peer=registrars.__contains__)
+    assert may(rules, STRANGER) == "sip"
+    registrars.clear()
+    assert may(rules, STRANGER) == ""
+    registrars.add("198.51.100.66")
+    denied = AccessConfig(**lists, deny_sip=listed("198.51.100.0/24"))
+    assert may(Access(denied, is_known_peer=registrars.__contains__), STRANGER) == "nothing"
+
+
+def test_trust_is_for_peers_outside() -> None:
+    """A phone inside with such an address has no use for it, and a list that is not there trusts nobody."""
+    rules = access(trusted="198.51.100.0/24, 10.0.0.0/8")
+    assert rules.trusts(STRANGER)
+    assert not rules.trusts(PHONE)
+    assert not access().trusts(STRANGER)
+    assert not access(trusted="198.51.100.0/24", deny="198.51.100.66/32").trusts(STRANGER)
+
+
+@pytest.mark.parametrize(
+    ("network", "host"),
+    [
+        ("198.51.100.0/24", "::ffff:198.51.100.66"),
+        ("::ffff:198.51.100.0/120", "198.51.100.66"),
+        ("2001:db8::/32", "2001:0DB8:0:0::66"),
+        ("fe80::/10", "fe80::1%eth1"),
+    ],
+)
+def test_addresses_are_compared_by_value(network: str, host: str) -> None:
+    """However a socket writes them."""
+    assert may(access(deny=network), flow(host, Side.OUTSIDE)) == "nothing"
+    assert access(trusted=network).trusts(flow(host, Side.OUTSIDE))
+
+
+def test_one_host_on_two_sides() -> None:
+    """On a one-armed gateway the side is not in the address alone."""
+    rules = access(outside="203.0.113.0/24")
+    assert may(rules, flow("10.0.0.10", Side.OUTSIDE)) == ""
+    assert may(rules, flow("10.0.0.10", Side.INSIDE)) == "sip register"
+
+
+def test_lists_are_asked_once_for_each_host(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A message costs one look into a dictionary; strangers do not fill the memory."""
+    asked: list[str] = []
+    matches = AccessList.matches
+    monkeypatch.setattr(
+        AccessList, "matches", lambda self, host: (asked.append(host), matches(self, host))[1]
+    )
+    monkeypatch.setattr("siproxd_tw.proxy.validation.MOST_HOSTS", 10)
+    rules = access(deny="192.0.2.0/24")
+    assert may(rules, STRANGER) == may(rules, STRANGER) == "sip"
+    once = len(asked)
+    assert may(rules, STRANGER) == "sip"
+    assert len(asked) == once
+    for number in range(100):
+        assert may(rules, flow(f"192.0.2.{number}", Side.OUTSIDE)) == "nothing"
+        assert len(rules._outside) <= 10
+
+
 def test_what_is_refused_silently_is_logged_for_the_log_watchers() -> None:
     """The two lines that administrators grep for, with the address."""
     with capturedLogs() as events:
@@ -119,12 +227,20 @@ def test_an_ordinary_request_passes() -> None:
     assert verdict(message("INVITE", "Max-Forwards: 1", "Require: 100rel")) == (0, "")
 
 
-@pytest.mark.parametrize("uri", ["sips:bob@sip.provider.test", "tel:+4930123", "urn:service:sos"])
+TO = "To: <sip:bob@sip.provider.test>"
+
+
+@pytest.mark.parametrize("uri", ["sips:bob@sip.provider.test", "tel:+4930123", "TEL:+4930123", "SIP:b@test"])
+def test_schemes_that_can_be_routed(uri: str) -> None:
+    """Where a number leads to, routing knows."""
+    assert verdict(message("INVITE", TO, uri=uri)) == (0, "")
+
+
+@pytest.mark.parametrize("uri", ["urn:service:sos", "im:bob@test", "sipx:bob@test", "http://test/"])
 def test_unsupported_scheme(uri: str) -> None:
-    """416 for everything but sip: (16.3 step 2); the ACK of the answer is no new trouble."""
-    to = "To: <sip:bob@sip.provider.test>"
-    assert verdict(message("INVITE", to, uri=uri)) == (416, "unsupported URI scheme")
-    assert verdict(message("ACK", to, uri=uri)) == (0, "")
+    """416 for others (16.3 step 2); the ACK of the answer is no new trouble."""
+    assert verdict(message("INVITE", TO, uri=uri)) == (416, "unsupported URI scheme")
+    assert verdict(message("ACK", TO, uri=uri)) == (0, "")
 
 
 def test_too_many_hops() -> None:

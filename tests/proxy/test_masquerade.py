@@ -51,7 +51,9 @@ class Gate:
 
     def hidden(self, message: Message) -> list[str]:
         """Return the Contact lines as the outside sees them."""
-        self.original = self.masquerade.hide(message, PHONE)
+        host = self.addresses.advertised(Side.OUTSIDE)
+        assert host is not None
+        self.original = self.masquerade.hide(message, PHONE, host)
         assert apply(message.original, message.edits()) == bytes(message)
         return values(message, "Contact")
 
@@ -141,7 +143,7 @@ def test_a_redirection_to_the_phone_itself() -> None:
     gate = Gate()
     moved = response("302 Moved", "Contact: <sip:other@192.168.9.9:5080>, <sip:third@192.168.9.10>")
     flow = Flow(None, Address("192.168.9.9", 5062), Side.INSIDE)
-    gate.masquerade.hide(moved, flow)
+    gate.masquerade.hide(moved, flow, "203.0.113.1")
     assert values(moved, "Contact") == ["<sip:other@203.0.113.1:5060>, <sip:third@192.168.9.10>"]
 
 
@@ -233,7 +235,7 @@ def test_masked_and_unmasked_is_the_contact_of_the_registration(contact: bytes) 
     gate.bind(contact, "sip:alice@sip.provider.test", "sip:alice@203.0.113.1")
     message = invite("Contact: <sip:replaced@h>")
     message.replace_uri(message.contacts()[0], contact, "test")
-    gate.masquerade.hide(message, PHONE)
+    gate.masquerade.hide(message, PHONE, "203.0.113.1")
     masked = message.contacts()[0].text.decode("latin-1")
     assert masked == "<sip:alice@203.0.113.1>"
     assert came_back(gate, Dialogs(), masked, "To: <sip:alice@sip.provider.test>") == contact
@@ -245,7 +247,7 @@ def test_in_a_dialog_the_peer_gets_exactly_the_contact_that_was_given_there(cont
     gate, dialogs = Gate(), Dialogs()
     message = invite("Contact: <sip:replaced@h>")
     message.replace_uri(message.contacts()[0], contact, "test")
-    original = gate.masquerade.hide(message, PHONE)
+    original = gate.masquerade.hide(message, PHONE, "203.0.113.1")
     assert original == contact
     dialogs.remember(b"c1", b"a1", original, PHONE, NOW)
     masked = message.contacts()[0].text.decode("latin-1")

@@ -1,99 +1,15 @@
 # SPDX-License-Identifier: MIT
-"""REGISTER passed on and REGISTER answered, told by what is bound afterwards."""
+"""REGISTER passed on to a registrar outside, told by what is bound afterwards."""
 
 from __future__ import annotations
 
 import pytest
 
 from siproxd_tw.config.settings import RegistrarConfig
-from siproxd_tw.interfaces import Address, Flow, Refused, Side
-from siproxd_tw.proxy.location import GRACE, Location
-from siproxd_tw.proxy.masquerade import Masquerade
-from siproxd_tw.proxy.registrar import Registrar, Registration
-from siproxd_tw.sip.message import Request, Response
-from siproxd_tw.sip.parser import parse
-from tests.support.addresses import FixedAddresses, in_front_of_nat, two_armed
-from tests.support.messages import answer, register, values, wire
-
-NOW = 1_800_000_000.0
-P, Q = Address("10.0.0.10", 5062), Address("10.0.0.11", 5060)
-ALICE = "alice@sip.provider.test"
-
-
-class Office:
-    """A registrar, who is registered with it, and a clock."""
-
-    def __init__(
-        self,
-        config: RegistrarConfig | None = None,
-        *,
-        addresses: FixedAddresses | None = None,
-        port: int = 5060,
-    ) -> None:
-        self.now = NOW
-        self.addresses = addresses or two_armed()
-        self.location = Location()
-        self.changes = 0
-        masquerade = Masquerade(self.addresses, self.location, port)
-        self.registrar = Registrar(
-            config or RegistrarConfig(), self.location, self.addresses, masquerade, self._changed
-        )
-        self._branch = 0
-
-    def _changed(self) -> None:
-        self.changes += 1
-
-    def register(self, contact: str, *headers: str, aor: str = ALICE, source: Address = P) -> Sent:
-        """Pass a REGISTER on."""
-        request = self._request(contact, headers, aor, source)
-        copy = request.copy()
-        return Sent(self, copy, self.registrar.pass_on(copy, Flow(None, source, Side.INSIDE), self.now))
-
-    def answer(self, contact: str, *headers: str, aor: str = ALICE, source: Address = P) -> Response:
-        """Answer a REGISTER as the registrar."""
-        request = self._request(contact, headers, aor, source)
-        return self.registrar.answer(request, Flow(None, source, Side.INSIDE), self.now, b"tag")
-
-    def _request(self, contact: str, headers: tuple[str, ...], aor: str, source: Address) -> Request:
-        self._branch += 1
-        via = f"Via: SIP/2.0/UDP {source};branch=z9hG4bK{self._branch}"
-        text = register(aor, contact, via, f"CSeq: {self._branch} REGISTER", *headers)
-        request = parse(wire(text))
-        assert isinstance(request, Request)
-        return request
-
-    def bound(self, aor: str = "") -> dict[str, str]:
-        """Return the Contacts of the phones that are registered and what each is outside."""
-        return {
-            each.contact_text.decode(): str(each.masked)
-            for each in self.location
-            if each.expires + GRACE >= self.now and str(each.aor).endswith(aor)
-        }
-
-    def lifetimes(self) -> list[int]:
-        """Return for how long the bindings are, in seconds from now."""
-        return sorted(round(each.expires - self.now) for each in self.location)
-
-
-class Sent:
-    """A REGISTER on its way to the provider."""
-
-    def __init__(self, office: Office, copy: Request, registration: Registration) -> None:
-        self.office = office
-        self.copy = copy
-        self.registration = registration
-
-    @property
-    def contacts(self) -> list[str]:
-        """What the provider sees as Contacts."""
-        return values(self.copy, "Contact")
-
-    def answered(self, status: str = "200 OK", *headers: str) -> Response:
-        """Let the provider answer; return the response as the phone gets it."""
-        response = parse(wire(answer(self.copy, status, *headers)))
-        assert isinstance(response, Response)
-        self.office.registrar.answered(self.registration, response, self.office.now)
-        return response
+from siproxd_tw.interfaces import Address, Refused, Side
+from tests.support.addresses import in_front_of_nat
+from tests.support.messages import values
+from tests.support.office import Office, Q
 
 
 @pytest.fixture
@@ -396,93 +312,3 @@ def test_an_address_of_record_that_is_no_sip_uri(office: Office) -> None:
     with pytest.raises(Refused) as caught:
         office.register("<sip:alice@10.0.0.10>", "To: <tel:+4930>")
     assert caught.value.status == 404
-
-
-# being the registrar
-
-
-def test_the_200_lists_the_bindings(office: Office) -> None:
-    """With the seconds that are left, each byte of the Contact URI and a To tag (10.3 step 8)."""
-    office.answer("<sip:alice@10.0.0.10:5062;line=x>;q=0.5", "Expires: 600", aor="alice@foo.test")
-    office.now += 100
-    response = office.answer("<sip:alice@10.0.0.11>", aor="alice@foo.test", source=Q)
-    assert response.status == 200
-    assert response.to_tag == b"tag"
-    assert values(response, "Contact") == [
-        "<sip:alice@10.0.0.10:5062;line=x>;expires=500",
-        "<sip:alice@10.0.0.11>;expires=3600",
-    ]
-    assert values(response, "Expires") == ["3600"]
-    assert values(response, "Record-Route") == []
-
-
-def test_the_mask_of_who_registers_here_is_the_address_of_record(office: Office) -> None:
-    """Unless `mask_host` shows another domain; a second phone has a token."""
-    office.answer("<sip:a@10.0.0.10>", aor="alice@foo.test")
-    office.answer("<sip:a@10.0.0.11>", aor="alice@foo.test", source=Q)
-    masks = list(office.bound().values())
-    assert masks[0] == "sip:alice@foo.test"
-    assert masks[1].startswith("sip:alice~")
-    masked = Office(RegistrarConfig(masks=(("foo.test", "public.test"),)))
-    masked.answer("<sip:a@10.0.0.10>", aor="alice@foo.test")
-    masked.answer("<sip:b@10.0.0.10>", aor="bob@other.test")
-    assert list(masked.bound().values()) == ["sip:alice@public.test", "sip:bob@other.test"]
-
-
-def test_a_query_here(office: Office) -> None:
-    """Without Contact the bindings are listed and nothing changes; nobody there is an empty list."""
-    assert values(office.answer("", "Contact", aor="alice@foo.test"), "Contact") == []
-    office.answer("<sip:a@10.0.0.10>", aor="alice@foo.test")
-    response = office.answer("", "Contact", "Expires", aor="alice@foo.test")
-    assert values(response, "Contact") == ["<sip:a@10.0.0.10>;expires=3600"]
-    assert values(response, "Expires") == []
-    office.now += 3600 + GRACE / 2
-    assert values(office.answer("", "Contact", aor="alice@foo.test"), "Contact") == []
-    assert len(office.location) == 1
-
-
-def test_unregister_here(office: Office) -> None:
-    """expires=0 ends the binding at once; a stranger's is no error."""
-    office.answer("<sip:a@10.0.0.10>", aor="alice@foo.test")
-    office.answer("<sip:a@10.0.0.11>", aor="alice@foo.test", source=Q)
-    response = office.answer("<sip:a@10.0.0.10>;expires=0", aor="alice@foo.test")
-    assert values(response, "Contact") == ["<sip:a@10.0.0.11>;expires=3600"]
-    assert values(office.answer("<sip:x@10.0.0.10>", "Expires: 0", aor="x@foo.test"), "Contact") == []
-
-
-def test_star_here(office: Office) -> None:
-    """`Contact: *` with Expires 0 ends them all."""
-    office.answer("<sip:a@10.0.0.10>", aor="alice@foo.test")
-    office.answer("<sip:a@10.0.0.11>", aor="alice@foo.test", source=Q)
-    office.answer("<sip:b@10.0.0.10>", aor="bob@foo.test")
-    assert values(office.answer("*", "Expires: 0", aor="alice@foo.test"), "Contact") == []
-    assert list(office.bound()) == ["sip:b@10.0.0.10"]
-
-
-@pytest.mark.parametrize(
-    "headers",
-    [("Expires: 3600",), ("Expires",), ("Expires: 0", "Contact: *", "Contact: <sip:a@10.0.0.10>")],
-)
-def test_star_that_is_wrong(office: Office, headers: tuple[str, ...]) -> None:
-    """400 when it says anything but "remove all" (10.3 step 6), and nothing is removed."""
-    office.answer("<sip:a@10.0.0.10>", aor="alice@foo.test")
-    with pytest.raises(Refused) as caught:
-        office.answer("*", *headers, aor="alice@foo.test")
-    assert caught.value.status == 400
-    assert len(office.bound()) == 1
-
-
-def test_several_contacts_here(office: Office) -> None:
-    """All of them are bound and listed."""
-    response = office.answer("<sip:a@10.0.0.10:5062>, <sip:b@10.0.0.10:5070>", aor="alice@foo.test")
-    assert values(response, "Contact") == [
-        "<sip:a@10.0.0.10:5062>;expires=3600",
-        "<sip:b@10.0.0.10:5070>;expires=3600",
-    ]
-
-
-def test_every_change_here_is_saved(office: Office) -> None:
-    """Whoever keeps the file is told."""
-    office.answer("<sip:a@10.0.0.10>", aor="alice@foo.test")
-    office.answer("<sip:a@10.0.0.10>;expires=0", aor="alice@foo.test")
-    assert office.changes == 2

@@ -92,25 +92,26 @@ def add_via(request: Request, host: str, port: int, branch: bytes, *, transport:
     request.insert(line + (b";rport" if rport else b""), "Via (16.6 step 8)", before=b"via")
 
 
-def _route_line(host: str, port: int) -> bytes:
-    return b"Record-Route: <sip:siproxd@%s;lr>" % host_port(host, port)
+def _route_line(host: str, port: int, transport: str) -> bytes:
+    parameter = b";transport=" + transport.encode() if transport else b""
+    return b"Record-Route: <sip:siproxd@%b%b;lr>" % (host_port(host, port), parameter)
 
 
-def add_record_route(request: Request, host: str, port: int) -> None:
+def add_record_route(request: Request, host: str, port: int, transport: str = "") -> None:
     """Put our Record-Route first (16.6 step 4)."""
     first = request.first(b"record-route")
-    line, reason = _route_line(host, port), "Record-Route (16.6 step 4)"
+    line, reason = _route_line(host, port, transport), "Record-Route (16.6 step 4)"
     request.insert(line, reason, before=first, after=None if first else b"via")
 
 
-def append_record_route(response: Message, host: str, port: int) -> None:
+def append_record_route(response: Message, host: str, port: int, transport: str = "") -> None:
     """Put our Record-Route last in a response to a phone's request.
 
     Outside we are not in the route set, since the phone's masqueraded Contact leads to
     us anyhow. The phone reverses the list (12.1.2), so that its next request comes here first.
     """
     last = b"via" if response.first(b"record-route") is None else b"record-route"
-    response.insert(_route_line(host, port), "Record-Route for the phone", after=last)
+    response.insert(_route_line(host, port, transport), "Record-Route for the phone", after=last)
 
 
 def remove_record_routes(message: Message, is_mine: Callable[[SIPURI], bool]) -> None:

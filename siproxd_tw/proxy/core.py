@@ -169,10 +169,10 @@ class ProxyCore:
     def _sent_from(self, request: Request, flow: Flow) -> set[str]:
         """Return our addresses that this very request left from before (16.3 step 4); from inside, refuse it."""
         sent_from = passed_before(request, self._secret, self._routing.is_own)
-        if sent_from and (
-            flow.side is Side.INSIDE or self._dress.host(flow._replace(side=Side.INSIDE)) in sent_from
-        ):
-            raise Refused(482, "loop")
+        if sent_from:
+            inside = self._dress.known_as(flow._replace(side=Side.INSIDE))
+            if flow.side is Side.INSIDE or inside in sent_from:
+                raise Refused(482, "loop")
         return sent_from
 
     def _targets(self, context: ResponseContext, now: float, sent_from: set[str]) -> list[Target]:

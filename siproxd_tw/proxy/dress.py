@@ -60,13 +60,20 @@ class Dress:
     # who we are
 
     def host(self, flow: Flow) -> str:
-        """Return how the peer of `flow` knows us: an address of its family, outside perhaps a name."""
-        if flow.side is Side.OUTSIDE and self._config.name_outbound:
-            return self._config.name_outbound
-        host = self._addresses.advertised(flow.side, flow.remote.host)
+        """Return how the peer of `flow` knows us: an address of its family, outside perhaps a name.
+
+        Raises Refused with 503 while there is none.
+        """
+        host = self.known_as(flow)
         if host is None:
             raise unavailable(f"no address on the {flow.side.value} interface")
         return host
+
+    def known_as(self, flow: Flow) -> str | None:
+        """Return the same, None while there is none."""
+        if flow.side is Side.OUTSIDE and self._config.name_outbound:
+            return self._config.name_outbound
+        return self._addresses.advertised(flow.side, flow.remote.host)
 
     def contact_transport(self, out: Flow) -> str:
         """Return the transport parameter that a Contact needs to be called by the way that `out` is."""
@@ -145,7 +152,8 @@ class Dress:
             if self._config.obscure_loops:
                 callids.assign(response, context.request.call_id)
         elif branch.side is Side.OUTSIDE:
-            append_record_route(response, *self._route(context.flow))
+            if self.known_as(context.flow) is not None:  # the phone's connection is older than our address
+                append_record_route(response, *self._route(context.flow))
         else:
             self._remember_local(response, source, response.to_tag, now)
 

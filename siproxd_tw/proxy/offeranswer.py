@@ -223,7 +223,7 @@ class OfferAnswer:
         by itself. A caller inside is no stranger, and its ACK may go another way.
         """
         tag = response.to_tag
-        if not 200 <= response.status < 300 or tag in context.accepted_by:
+        if context.method != "INVITE" or not 200 <= response.status < 300 or tag in context.accepted_by:
             return
         context.accepted_by.append(tag)
         call_id, caller = response.call_id, response.from_tag

@@ -167,8 +167,7 @@ class ResponseProcessing:
         self._dress.response(response, context, branch, source, now)
         if context.offers or response.body:
             await self._negotiation.response_forwarded(response, context, branch)
-        if context.method == "INVITE":
-            self._negotiation.accepted(response, context, branch, now)
+        self._negotiation.accepted(response, context, branch, now)
         if response.status >= 200:
             await self.finish(context, response.status, response.to_tag, branch)
         self._signalling.respond(context.server, response)

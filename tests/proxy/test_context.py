@@ -1,54 +1,56 @@
 # SPDX-License-Identifier: MIT
-"""The response context: which responses are passed on."""
+"""The response context: what a request on its way begins with, and what it waits for."""
 
 from __future__ import annotations
 
 import pytest
 
-from siproxd_tw.interfaces import Address, Flow, Side
-from siproxd_tw.proxy.context import ResponseContext
-from siproxd_tw.sip.message import Request, response_to
-from siproxd_tw.sip.parser import parse
-from siproxd_tw.sip.transaction import Timers
-from siproxd_tw.sip.transactionlayer import ServerTransaction, input_for
-from tests.support.messages import request, wire
-
-FLOW = Flow(None, Address("10.0.0.10", 5062), Side.INSIDE)
+from siproxd_tw.interfaces import Side
+from siproxd_tw.proxy.context import Branch, ResponseContext
+from siproxd_tw.sip.transaction import State
+from siproxd_tw.sip.transactionlayer import input_for
+from tests.support.rewriting import PHONE, PROVIDER, branch_of
 
 
-def context(method: str, *answered: int) -> ResponseContext:
-    """Return the context of a request that has been answered so."""
-    asked = parse(wire(request(method, "sip:b@h", "Via: SIP/2.0/UDP h;branch=z9hG4bKa")))
-    assert isinstance(asked, Request)
-    server = ServerTransaction(asked, FLOW, FLOW, (), Timers(), False)
-    for status in answered:
-        server.advance(input_for(status), 0.0)
-    return ResponseContext(server, asked, FLOW)
+@pytest.fixture
+def branch() -> Branch:
+    return branch_of(PHONE, PROVIDER)
 
 
-@pytest.mark.parametrize(
-    ("method", "answered", "passed"),
-    [
-        ("INVITE", (), {180, 200, 486}),
-        ("INVITE", (100, 180), {180, 200, 486}),
-        ("INVITE", (180, 200), {180, 200}),
-        ("OPTIONS", (), {180, 200, 486}),
-        ("OPTIONS", (200,), set()),
-        ("OPTIONS", (404,), set()),
-    ],
-)
-def test_which_responses_are_passed_on(method: str, answered: tuple[int, ...], passed: set[int]) -> None:
-    """All until a final one; after it the 2xx of an INVITE, again and of other forks (16.7 step 5)."""
-    waiting = context(method, *answered)
-    assert {
-        status for status in (180, 200, 486) if waiting.best(response_to(waiting.request, status))
-    } == passed
-
-
-def test_what_a_context_begins_with() -> None:
+def test_what_a_context_begins_with(branch: Branch) -> None:
     """The request as received, where it came from, and nothing done yet."""
-    new = context("INVITE")
+    request = branch.context.request
+    new = ResponseContext(request, PHONE, request.copy(), request.call_id)
     assert new.method == "INVITE"
-    assert (new.clients, new.cancelled, new.offer, new.registration) == ([], False, None, None)
-    assert new.accepted_by == []
-    assert context("INVITE") != new
+    assert (new.branches, new.targets, new.offers, new.cancelled) == ([], [], {}, False)
+    assert (new.accepted_by, new.registration, new.server) == ([], None, None)
+    assert new != ResponseContext(request, PHONE, request.copy(), request.call_id)
+
+
+@pytest.mark.parametrize(("status", "answered"), [(100, False), (180, False), (200, True), (486, True)])
+def test_a_final_response_is_an_answer(branch: Branch, status: int, answered: bool) -> None:
+    """And a provisional one is none."""
+    context = branch.context
+    assert context.server is not None
+    context.server.advance(input_for(status), 0.0)
+    assert context.answered == answered
+
+
+def test_what_may_still_come(branch: Branch) -> None:
+    """The branches that are not over."""
+    context = branch.context
+    assert branch.side is Side.OUTSIDE
+    assert context.pending == [branch]
+    branch.over = True
+    assert context.pending == []
+
+
+def test_the_end(branch: Branch) -> None:
+    """The circle of references is broken; whatever comes now is too late."""
+    context = branch.context
+    assert context.server is not None
+    context.server.state = State.TERMINATED
+    context.end()
+    assert context.branches == []
+    assert context.server is None
+    assert context.answered

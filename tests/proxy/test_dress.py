@@ -14,7 +14,7 @@ from siproxd_tw.sip.parser import parse
 from siproxd_tw.sip.uri import parse_uri
 from tests.support.generated import requests, responses
 from tests.support.messages import differences, request, values, wire
-from tests.support.rewriting import PHONE, Wardrobe, context_of, violations
+from tests.support.rewriting import PHONE, Wardrobe, branch_of, violations
 
 VIAS = "Via: SIP/2.0/UDP 203.0.113.1:5060;branch=z9hG4bKours, SIP/2.0/UDP 192.0.2.1;branch=z9hG4bKtheirs"
 
@@ -127,7 +127,8 @@ def test_between_two_phones(wardrobe: Wardrobe) -> None:
         "200 OK", "Record-Route: <sip:siproxd@10.0.0.1:5060;lr>", "Contact: <sip:b@10.0.0.11>"
     )
     copy = received.copy()
-    wardrobe.dress.response(copy, context_of(PHONE, Side.INSIDE), PHONE, 0.0)
+    branch = branch_of(PHONE, PHONE)
+    wardrobe.dress.response(copy, branch.context, branch, PHONE, 0.0)
     assert bytes(copy) == bytes(received)
 
 

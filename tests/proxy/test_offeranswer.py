@@ -12,10 +12,20 @@ from twisted.internet.defer import Deferred, fail
 from twisted.logger import LogLevel, capturedLogs
 from zope.interface.verify import verifyObject
 
-from siproxd_tw.interfaces import Address, Flow, IMediaRelay, MediaNotAcceptable, Refused, Side
+from siproxd_tw.interfaces import (
+    Address,
+    Destination,
+    Flow,
+    Hop,
+    IMediaRelay,
+    MediaNotAcceptable,
+    Refused,
+    Side,
+)
 from siproxd_tw.proxy import offeranswer
-from siproxd_tw.proxy.context import ResponseContext
+from siproxd_tw.proxy.context import Branch, ResponseContext
 from siproxd_tw.proxy.offeranswer import LONGEST_WITHOUT_ACK, OfferAnswer
+from siproxd_tw.proxy.routing import Target
 from siproxd_tw.sip.message import Request, Response
 from siproxd_tw.sip.parser import parse
 from siproxd_tw.sip.transaction import Timers
@@ -24,6 +34,7 @@ from tests.support.media import MemoryRelay
 from tests.support.messages import SDP, answer, media, request, wire
 
 PHONE = Flow(None, Address("10.0.0.10", 5062), Side.INSIDE)
+BOB = Flow(None, Address("192.0.2.9", 5060), Side.OUTSIDE)
 HERE, THERE = SDP.audio("10.0.0.10", 40000), SDP.audio("192.0.2.9", 50000)
 
 
@@ -48,18 +59,25 @@ class Talk:
         received = parse(wire(text))
         assert isinstance(received, Request)
         server = ServerTransaction(received, PHONE, PHONE, (), Timers(), False)
-        context = ResponseContext(server, received, PHONE, Side.OUTSIDE, branch=branch)
         self.copy = received.copy()
-        outcome = done(self.negotiation.request_forwarded(self.copy, context))
+        context = ResponseContext(received, PHONE, self.copy, received.call_id, server=server, branch=branch)
+        outcome = self.forward(context, BOB)
         return context if outcome is None else outcome.value
+
+    def forward(self, context: ResponseContext, flow: Flow) -> Any:
+        """Forward the request in a branch that goes by `flow`; return what comes of it."""
+        target = Target(flow.side, Destination(*flow.remote))
+        context.branches.append(Branch(context, target, Hop("UDP", flow.remote), flow, []))
+        return done(self.negotiation.request_forwarded(self.copy, context, context.branches[-1]))
 
     def response(self, context: ResponseContext, status: str, *, tag: str = "b1", body: str = "") -> Response:
         """Forward Bob's response; a final one ends the transaction. Return it as it goes on."""
         response = parse(wire(answer(context.request, status, tag=tag, body=body)))
         assert isinstance(response, Response)
-        assert done(self.negotiation.response_forwarded(response, context)) is None
+        branch = context.branches[-1]
+        assert done(self.negotiation.response_forwarded(response, context, branch)) is None
         if response.status >= 200:
-            assert done(self.negotiation.ended(context, response.status)) is None
+            assert done(self.negotiation.ended(context, response.status, branch)) is None
         return response
 
     def ack(self, body: str = "", tag: str = "b1") -> Request:
@@ -239,7 +257,7 @@ def test_a_refused_offer_is_withdrawn(talk: Talk, status: str) -> None:
     talk.response(context, status, body=THERE)
     assert talk.relay.journal[2:] == ["withdraw a1 > ?, inside > outside"]
     assert talk.relay.calls[2][1] == talk.relay.calls[0][1]
-    done(talk.negotiation.ended(context, 487))
+    done(talk.negotiation.ended(context, 487, None))
     assert len(talk.relay.journal) == 3
 
 
@@ -325,22 +343,23 @@ def test_an_offer_that_no_call_follows(talk: Talk, to: str, left: list[str]) -> 
 def test_what_is_to_be_confirmed(talk: Talk) -> None:
     """Only a call from outside, only its first 2xx of each fork, and only until its ACK."""
     inside = talk.request("INVITE", body=HERE)
-    talk.negotiation.accepted(talk.response(inside, "200 OK", body=THERE), inside, 0.0)
+    talk.negotiation.accepted(talk.response(inside, "200 OK", body=THERE), inside, inside.branches[-1], 0.0)
     assert talk.negotiation.unconfirmed(1e9) == []
     calls = []
     for method, tag in (("INVITE", ""), ("INVITE", ";tag=b1"), ("UPDATE", ";tag=b1")):
         context = talk.request(method, f"To: <sip:bob@192.0.2.9>{tag}", body=HERE)
         context.flow = PHONE._replace(side=Side.OUTSIDE)
         calls.append((talk.response(context, "200 OK", body=THERE), context))
-        talk.negotiation.accepted(*calls[-1], 0.0)
-    talk.negotiation.accepted(*calls[0], 30.0)
+        talk.negotiation.accepted(*calls[-1], context.branches[-1], 0.0)
+    first = calls[0][1].branches[-1]
+    talk.negotiation.accepted(*calls[0], first, 30.0)
     assert talk.negotiation.unconfirmed(LONGEST_WITHOUT_ACK - 1) == []
     (overdue,) = talk.negotiation.unconfirmed(LONGEST_WITHOUT_ACK)
     done(talk.negotiation.delete(overdue))
     assert talk.relay.journal[-1] == "delete a1 > b1, outside > outside"
     assert talk.negotiation.unconfirmed(1e9) == []
     calls[0][1].accepted_by.clear()
-    talk.negotiation.accepted(*calls[0], 0.0)
+    talk.negotiation.accepted(*calls[0], first, 0.0)
     talk.ack()
     assert talk.negotiation.unconfirmed(1e9) == []
 
@@ -365,3 +384,35 @@ def test_a_flood_of_delayed_offers_is_bounded(talk: Talk, monkeypatch: pytest.Mo
     assert media(talk.ack(HERE, tag="b1")) == ["10.0.0.10:40000"]
     assert media(talk.ack(HERE, tag="b2")) == ["203.0.113.1:40000"]
     assert media(talk.ack(HERE, tag="b3")) == ["203.0.113.1:40000"]
+
+
+# branches
+
+
+THERE_TOO = Flow(None, Address("203.0.113.60", 5060), Side.OUTSIDE)
+SIX = Flow(None, Address("2001:db8::9", 5060), Side.OUTSIDE)
+
+
+def test_branches_that_go_the_same_way_share_an_offer(talk: Talk) -> None:
+    """One set of ports for all phones of a user; another family or side needs another one."""
+    context = talk.request("INVITE", body=HERE)
+    for flow in (THERE_TOO, SIX):
+        talk.copy = context.request.copy()
+        assert talk.forward(context, flow) is None
+    names = [exchange.transaction for _, exchange in talk.relay.calls]
+    assert names == [b"z9hG4bKx", b"z9hG4bKx", b"z9hG4bKx/outside1"]
+    assert [exchange.receiver_at for _, exchange in talk.relay.calls] == [
+        flow.remote.host for flow in (BOB, THERE_TOO, SIX)
+    ]
+    assert {exchange.sender_at for _, exchange in talk.relay.calls} == {"10.0.0.10"}
+
+
+def test_what_was_offered_in_vain_is_withdrawn(talk: Talk) -> None:
+    """The way on which the call was answered keeps its media, the other one goes."""
+    context = talk.request("INVITE", body=HERE)
+    talk.copy = context.request.copy()
+    talk.forward(context, SIX)
+    talk.response(context, "200 OK", body=THERE)
+    withdrawn = [exchange for what, exchange in talk.relay.calls if what.startswith("withdraw")]
+    assert [exchange.transaction for exchange in withdrawn] == [b"z9hG4bKx"]
+    assert list(context.offers) == [(Side.OUTSIDE, True)]

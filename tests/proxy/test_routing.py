@@ -5,21 +5,25 @@ from __future__ import annotations
 
 import pytest
 
-from siproxd_tw.config.settings import DomainProxy, RoutingConfig
+from siproxd_tw.config.settings import DomainProxy, RoutingConfig, SIPConfig
 from siproxd_tw.interfaces import Address, Flow, Refused, Side
 from siproxd_tw.proxy.dialogs import Dialogs
 from siproxd_tw.proxy.location import Binding, Location
-from siproxd_tw.proxy.routing import OURSELVES, Routing
+from siproxd_tw.proxy.routing import OURSELVES, Routing, Target
 from siproxd_tw.sip.message import Request
 from siproxd_tw.sip.parser import parse
 from siproxd_tw.sip.uri import SIPURI, parse_uri
 from tests.support.addresses import FixedAddresses, one_armed, two_armed
 from tests.support.messages import request, values, wire
+from tests.support.signalling import MemoryTransport
 
 NOW = 1_800_000_000.0
-P = Flow(None, Address("10.0.0.10", 5062), Side.INSIDE)
-STRANGER = Flow(None, Address("10.0.0.66", 5060), Side.INSIDE)
-W = Flow(None, Address("203.0.113.51", 5060), Side.OUTSIDE)
+HERE = MemoryTransport(Address("10.0.0.1", 5060), Side.INSIDE)
+P = Flow(HERE, Address("10.0.0.10", 5062), Side.INSIDE)
+STRANGER = Flow(HERE, Address("10.0.0.66", 5060), Side.INSIDE)
+W = Flow(
+    MemoryTransport(Address("203.0.113.1", 5060), Side.OUTSIDE), Address("203.0.113.51", 5060), Side.OUTSIDE
+)
 
 A_PHONE = "inside 10.0.0.10:5062 as sip:alice@10.0.0.10:5062;line=x"
 BOBS = "inside 10.0.0.11 as sip:bob@10.0.0.11"
@@ -44,7 +48,8 @@ class Exchange:
         self.addresses = addresses or two_armed()
         self.location = Location()
         self.dialogs = Dialogs()
-        self.routing = Routing(config or RoutingConfig(), self.addresses, self.location, self.dialogs, port)
+        sip = SIPConfig(port=port)
+        self.routing = Routing(config or RoutingConfig(), self.addresses, self.location, self.dialogs, sip)
         self.bind("sip:alice@10.0.0.10:5062;line=x", "sip:alice@sip.provider.test", "sip:alice@203.0.113.1")
         self.bind("sip:bob@10.0.0.11", "sip:bob@sip.provider.test", "sip:bob@203.0.113.1")
 
@@ -59,16 +64,21 @@ class Exchange:
         """Return where a request goes as "side host:port as Request-URI", or how it is refused."""
         message = parsed(target, *headers, method=method)
         try:
-            found = self.routing.target(message, flow, now)
+            found = self.routing.targets(message, flow, now)
         except Refused as refusal:
             return f"{refusal.status} {refusal.why}"
-        return told(found)
+        return ", ".join(told(target) for target in found)
 
 
-def told(found: object) -> str:
-    hop, new = found.hop, found.uri  # type: ignore[attr-defined]
-    port = "" if hop.port is None else f":{hop.port}"
-    return f"{found.side.value} {hop.host}{port}" + ("" if new is None else f" as {new.decode()}")  # type: ignore[attr-defined]
+def told(target: Target) -> str:
+    host, port, transport, secure = target.destination
+    if target.hop is not None:
+        host, port = target.hop.address
+        transport = "" if target.hop.transport == "UDP" else target.hop.transport
+        secure = False
+    words = [target.side.value, host if port is None or (target.hop and port == 5060) else f"{host}:{port}"]
+    words += [f"by {transport}"] * bool(transport) + ["securely"] * secure
+    return " ".join(words) + ("" if target.uri is None else f" as {target.uri.decode()}")
 
 
 def parsed(target: str, *headers: str, method: str = "INVITE") -> Request:
@@ -94,12 +104,13 @@ def preprocessed(target: str, *routes: str) -> tuple[str, list[str]]:
 
 
 def test_our_own_route_is_taken_off() -> None:
-    """Only the first, whatever its user, and only with our port."""
+    """Whatever its user, and only with our port; two in a row, as the transport may change here."""
     target = "sip:bob@192.0.2.9"
     assert preprocessed(target) == (target, [])
     assert preprocessed(target, "<sip:siproxd@10.0.0.1:5060;lr>") == (target, [])
     assert preprocessed(target, "<sip:10.0.0.1;lr>, <sip:p.test;lr>") == (target, ["<sip:p.test;lr>"])
-    assert preprocessed(target, "<sip:x@203.0.113.1>", "<sip:10.0.0.1>") == (target, ["<sip:10.0.0.1>"])
+    assert preprocessed(target, "<sip:x@203.0.113.1>", "<sip:10.0.0.1;transport=tcp>") == (target, [])
+    assert preprocessed(target, *["<sip:10.0.0.1>"] * 3) == (target, ["<sip:10.0.0.1>"])
     assert preprocessed(target, "<sip:10.0.0.1:5070;lr>") == (target, ["<sip:10.0.0.1:5070;lr>"])
     assert preprocessed(target, "<sip:p.test;lr>", "<sip:10.0.0.1>") == (
         target,
@@ -190,10 +201,12 @@ def test_a_registration_that_is_over(exchange: Exchange) -> None:
         assert exchange.target(W, target, now=late) == "404 no such phone"
 
 
-def test_the_phone_that_registered_last(exchange: Exchange) -> None:
-    """Two phones with one address of record: the newer one, unless the mask says which."""
+def test_two_phones_of_one_user(exchange: Exchange) -> None:
+    """Both ring when their address of record is called; the mask says which of them is meant."""
     exchange.bind("sip:a@10.0.0.12", "sip:alice@sip.provider.test", "sip:alice~9@203.0.113.1")
-    assert exchange.target(W, "sip:alice@sip.provider.test") == "inside 10.0.0.12 as sip:a@10.0.0.12"
+    both = f"{A_PHONE}, inside 10.0.0.12 as sip:a@10.0.0.12"
+    assert exchange.target(W, "sip:alice@sip.provider.test") == both
+    assert exchange.target(W, "sip:alice~9@203.0.113.1") == "inside 10.0.0.12 as sip:a@10.0.0.12"
     assert exchange.target(W, "sip:alice@203.0.113.1") == A_PHONE
 
 
@@ -315,7 +328,9 @@ def test_the_route_of_the_caller_comes_first(exchange: Exchange) -> None:
 
 def test_outbound_proxies() -> None:
     """Route, neighbour, the proxy of the From domain, the one for all, the Request-URI."""
-    config = RoutingConfig("proxy.test", 5080, (DomainProxy("SIP.provider.test", "special.test", 5090),))
+    config = RoutingConfig(
+        "proxy.test", 5080, domains=(DomainProxy("SIP.provider.test", "special.test", 5090),)
+    )
     exchange = Exchange(config)
     other = "From: <sip:a@sip.other.test>;tag=1"
     assert exchange.target(P, "sip:x@z.test") == "outside special.test:5090"

@@ -9,14 +9,15 @@ from __future__ import annotations
 
 from siproxd_tw.config.settings import RoutingConfig, SIPConfig
 from siproxd_tw.edits import apply
-from siproxd_tw.interfaces import Address, Flow, Side
-from siproxd_tw.proxy.context import ResponseContext
+from siproxd_tw.interfaces import Address, Destination, Flow, Hop, Side
+from siproxd_tw.proxy.context import Branch, ResponseContext
 from siproxd_tw.proxy.dialogs import Dialogs
 from siproxd_tw.proxy.dress import Dress
 from siproxd_tw.proxy.forwarding import branch_for, count_down
 from siproxd_tw.proxy.location import Location
 from siproxd_tw.proxy.masquerade import Masquerade
-from siproxd_tw.proxy.routing import Routing
+from siproxd_tw.proxy.references import References
+from siproxd_tw.proxy.routing import Routing, Target
 from siproxd_tw.sip.message import Message, Request, Response
 from siproxd_tw.sip.parser import parse
 from siproxd_tw.sip.transaction import Timers
@@ -25,7 +26,7 @@ from tests.support.addresses import two_armed
 from tests.support.messages import request, wire
 from tests.support.signalling import MemoryTransport
 
-__all__ = ["PHONE", "PROVIDER", "Wardrobe", "violations"]
+__all__ = ["PHONE", "PROVIDER", "Wardrobe", "branch_of", "violations"]
 
 PHONE = Flow(MemoryTransport(Address("10.0.0.1", 5060), Side.INSIDE), Address("10.0.0.10", 5062), Side.INSIDE)
 PROVIDER = Flow(
@@ -43,10 +44,12 @@ class Wardrobe:
         self.addresses = two_armed()
         self.location = Location()
         self.dialogs = Dialogs()
-        port = self.config.port
-        self.masquerade = Masquerade(self.addresses, self.location, port)
-        self.routing = Routing(RoutingConfig(), self.addresses, self.location, self.dialogs, port)
-        self.dress = Dress(self.config, self.addresses, self.routing, self.masquerade, self.dialogs)
+        self.masquerade = Masquerade(self.addresses, self.location, self.config.port)
+        self.routing = Routing(RoutingConfig(), self.addresses, self.location, self.dialogs, self.config)
+        references = References(self.location, self.addresses, self.masquerade)
+        self.dress = Dress(
+            self.config, self.addresses, self.routing, self.masquerade, references, self.dialogs
+        )
 
     def send_on(self, received: Request, to: Side, uri: bytes | None = None) -> Request:
         """Return the copy of a request that is sent to `to`, from the other side."""
@@ -56,24 +59,32 @@ class Wardrobe:
         if uri is not None:
             copy.set_uri(uri, "Request-URI of the phone")
         count_down(copy)
-        self.dress.request(copy, source, to, 0.0)
+        self.dress.request(copy, source, out, 0.0)
         self.dress.via(copy, out, branch_for(received, source.side, b"k" * 32))
         return copy
 
     def send_back(self, received: Response, to: Side) -> Response:
         """Return the copy of a response that is sent to `to`; its topmost Via was ours."""
         asking, answering = (PHONE, PROVIDER) if to is Side.INSIDE else (PROVIDER, PHONE)
+        branch = branch_of(asking, answering)
         copy = received.copy()
         copy.remove_element(copy.top_via, "our Via")
-        self.dress.response(copy, context_of(asking, answering.side), answering, 0.0)
+        self.dress.uncover(copy, branch.context)
+        self.dress.response(copy, branch.context, branch, answering, 0.0)
         return copy
 
 
-def context_of(flow: Flow, side: Side, method: str = "INVITE") -> ResponseContext:
-    """Return the context of a request that came by `flow` and went to `side`."""
+def branch_of(asking: Flow, answering: Flow, method: str = "INVITE") -> Branch:
+    """Return the branch of a request that came by `asking` and went out by `answering`."""
     asked = parse(wire(request(method, "sip:bob@sip.other.test", "Via: SIP/2.0/UDP h;branch=z9hG4bKa")))
     assert isinstance(asked, Request)
-    return ResponseContext(ServerTransaction(asked, flow, flow, (), Timers(), False), asked, flow, side)
+    context = ResponseContext(asked, asking, asked.copy(), asked.call_id)
+    context.server = ServerTransaction(asked, asking, asking, (), Timers(), False)
+    hop = Hop(answering.transport.name, answering.remote)
+    target = Target(answering.side, Destination(*answering.remote), hop=hop)
+    branch = Branch(context, target, hop, answering, [])
+    context.branches.append(branch)
+    return branch
 
 
 def violations(received: Message, sent: Message, *, user_agent: bool = False) -> list[str]:

@@ -147,7 +147,7 @@ class ProxyCore:
             self._limits.admit(flow, now)
         validate(request)
         if method == "OPTIONS" and hops_left(request) == 0:
-            raise self._about_us(request, flow)
+            raise self._about_us(request)
         if begins:
             self._authentication.check_request(request, flow, now)
         sent_from = self._sent_from(request, flow)
@@ -180,12 +180,12 @@ class ProxyCore:
             return self._routing.targets(context.copy, context.flow, now)
         except Refused as refusal:
             if refusal.why == OURSELVES and context.method == "OPTIONS":
-                raise self._about_us(context.request, context.flow) from None
+                raise self._about_us(context.request) from None
             # Sent outside and back again unchanged: a provider may send it to another phone here,
             # but for nobody here it is a loop.
             raise Refused(482, "loop") if sent_from else refusal from None
 
-    def _about_us(self, request: Request, flow: Flow) -> Refused:
+    def _about_us(self, request: Request) -> Refused:
         """Answer OPTIONS for ourselves (11.2); the request's Contact goes back with it, as siproxd does."""
         contact = request.first(b"contact")
         lines = () if contact is None else (b"Contact: " + contact.value,)
@@ -263,7 +263,11 @@ class ProxyCore:
                     raise
                 refused = refused or refusal
         if refused is not None and not context.branches:
-            raise refused
+            if refused.why != OURSELVES:
+                raise refused
+            # A name of ours, as the DNS knows.
+            options = context.method == "OPTIONS"
+            raise self._about_us(context.request) if options else Refused(404, "no such phone")
 
     async def _register(self, context: ResponseContext) -> None:
         now, copy = self._clock.seconds(), context.copy

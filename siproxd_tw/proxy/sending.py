@@ -21,7 +21,7 @@ from siproxd_tw.proxy.dress import Dress
 from siproxd_tw.proxy.forwarding import branch_for, count_down
 from siproxd_tw.proxy.offeranswer import OfferAnswer
 from siproxd_tw.proxy.registrar import Registrar
-from siproxd_tw.proxy.routing import Routing, Target
+from siproxd_tw.proxy.routing import OURSELVES, Routing, Target
 from siproxd_tw.proxy.validation import unavailable
 from siproxd_tw.sip.message import Request
 from siproxd_tw.sip.transaction import State
@@ -124,7 +124,7 @@ class RequestForwarding:
         """Return the way to `hop`; None when there is no socket for it. Raises Refused for ourselves."""
         host, port = hop.address
         if self._routing.is_own(host, port):
-            raise Refused(404, "no such phone")
+            raise Refused(404, OURSELVES)
         side = target.side if target.side is Side.INSIDE else self._routing.side_towards(host)
         return self._signalling.flow_to(hop, side)
 

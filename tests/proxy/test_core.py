@@ -53,7 +53,7 @@ def test_provides_what_others_expect(bench: Bench) -> None:
     assert verifyObject(ITransactionUser, bench.core)
     assert verifyObject(IStatus, bench.core)
     assert verifyObject(ISignalling, bench.signalling)
-    assert verifyObject(ITransport, bench.signalling.transports[Side.INSIDE])
+    assert verifyObject(ITransport, bench.signalling.transports[Side.INSIDE, "UDP", False])
 
 
 # before there is state
@@ -92,7 +92,8 @@ def test_access_lists_are_asked() -> None:
         (request("OPTIONS", f"sip:{ALICE}"), 0),
         (request("INVITE", "sip:nobody@203.0.113.1"), 404),
         (request("INVITE", "sip:100@203.0.113.1", "To: <sip:x@h>;tag=1"), 481),
-        (request("INVITE", "sips:alice@203.0.113.1"), 416),
+        (request("INVITE", "sips:alice@203.0.113.1"), 0),
+        (request("INVITE", "im:alice@203.0.113.1"), 416),
         (request("INVITE", "sip:alice@203.0.113.1", "Max-Forwards: 0"), 483),
         (request("INVITE", "sip:alice@203.0.113.1", "Proxy-Require: x"), 420),
         (request("CANCEL", "sip:nobody@203.0.113.1"), 0),
@@ -253,7 +254,7 @@ def test_a_name_that_is_ours(bench: Bench) -> None:
 
 def test_while_there_is_no_socket_outside(bench: Bench) -> None:
     """503 with Retry-After: the address will come."""
-    del bench.signalling.transports[Side.OUTSIDE]
+    del bench.signalling.transports[Side.OUTSIDE, "UDP", False]
     bench.receive(request("MESSAGE", "sip:bob@sip.provider.test"))
     assert bench.happened() == [f"503 to {PHONE}"]
     looks(bench, "SIP/2.0 503 …\nRetry-After: 10")
@@ -364,17 +365,17 @@ def test_what_waits_when_it_stops_is_dropped(bench: Bench) -> None:
 @pytest.mark.logs_failures
 def test_a_bug_is_answered_with_500_and_stops_nobody(bench: Bench) -> None:
     """It is logged once with its traceback; the request does not hang and its call goes on."""
-    bench.resolver.resolve = lambda *_: fail(ZeroDivisionError("a bug"))  # type: ignore[method-assign]
+    bench.resolver.locate = lambda *_: fail(ZeroDivisionError("a bug"))  # type: ignore[method-assign]
     with capturedLogs() as events:
         bench.receive(request("MESSAGE", "sip:bob@sip.provider.test"))
     assert bench.happened() == [f"500 to {PHONE}"]
     assert [e["log_level"] for e in events if e["log_level"] is LogLevel.critical] == [LogLevel.critical]
     assert counted(bench, "internal errors") == 1
     waits: Deferred[Any] = Deferred()
-    bench.resolver.resolve = lambda *_: waits  # type: ignore[method-assign]
+    bench.resolver.locate = lambda *_: waits  # type: ignore[method-assign]
     bench.receive(request("MESSAGE", "sip:bob@sip.provider.test"))
     bench.receive(request("INFO", "sip:bob@sip.provider.test"))
-    bench.resolver.resolve = type(bench.resolver).resolve.__get__(bench.resolver)  # type: ignore[method-assign]
+    bench.resolver.locate = type(bench.resolver).locate.__get__(bench.resolver)  # type: ignore[method-assign]
     with capturedLogs():
         waits.errback(ZeroDivisionError("a bug"))
     assert bench.happened() == [f"500 to {PHONE}", f"INFO to {PROVIDER}"]
@@ -493,11 +494,12 @@ def test_register_by_way_of_an_outbound_proxy() -> None:
 
 def test_status(bench: Bench) -> None:
     """Figures by name: dialogs, calls that wait, and what was refused and why."""
-    assert bench.core.status() == {"dialogs": 0, "waiting": 0}
+    assert bench.core.status() == {"dialogs": 0, "waiting": 0, "servers remembered": 0}
     bench.receive(request("MESSAGE", "sip:nobody@foo.test"))
     bench.receive(invite("sip:bob@sip.provider.test", body=""))
     bench.core.event_received(RingingTooLong(bench.client()))
     assert bench.core.status() == {
+        "servers remembered": 0,
         "dialogs": 1,
         "waiting": 0,
         "refused: no such phone": 1,

@@ -95,7 +95,7 @@ def test_a_server_that_is_overloaded(bench: Bench) -> None:
     bench.receive(request("MESSAGE", "sip:bob@sip.provider.test"))
     bench.answered("503 Service Unavailable", "Retry-After: 120")
     assert bench.happened()[-1] == f"MESSAGE to {B}"
-    assert bench.resolver.dead_for == [(hop(A), 120.0)]
+    assert bench.resolver.failures == [(hop(A), 120.0)]
     bench.answered("503 Service Unavailable")
     assert bench.happened()[-1] == f"503 to {PHONE}"
 

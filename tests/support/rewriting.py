@@ -33,7 +33,9 @@ PROVIDER = Flow(
     MemoryTransport(Address("203.0.113.1", 5060), Side.OUTSIDE), Address("203.0.113.50", 5060), Side.OUTSIDE
 )
 
-_MAY_CHANGE = frozenset({b"via", b"record-route", b"route", b"contact", b"max-forwards", b"content-length"})
+_URIS = (b"contact", b"refer-to", b"referred-by")
+"""Of these only the URIs may change."""
+_MAY_CHANGE = frozenset({b"via", b"record-route", b"route", b"max-forwards", b"content-length", *_URIS})
 
 
 class Wardrobe:
@@ -54,6 +56,7 @@ class Wardrobe:
     def send_on(self, received: Request, to: Side, uri: bytes | None = None) -> Request:
         """Return the copy of a request that is sent to `to`, from the other side."""
         source, out = (PROVIDER, PHONE) if to is Side.INSIDE else (PHONE, PROVIDER)
+        source, out = self._at_our_port(source), self._at_our_port(out)
         copy = received.copy()
         self.routing.preprocess(copy)
         if uri is not None:
@@ -62,6 +65,12 @@ class Wardrobe:
         self.dress.request(copy, source, out, 0.0)
         self.dress.via(copy, out, branch_for(received, source.side, b"k" * 32))
         return copy
+
+    def _at_our_port(self, flow: Flow) -> Flow:
+        if self.config.port == flow.transport.local.port:
+            return flow
+        local = Address(flow.transport.local.host, self.config.port)
+        return flow._replace(transport=MemoryTransport(local, flow.side))
 
     def send_back(self, received: Response, to: Side) -> Response:
         """Return the copy of a response that is sent to `to`; its topmost Via was ours."""
@@ -132,11 +141,11 @@ def _request_line(before: bytes, after: bytes) -> list[str]:
 
 def _contacts(received: Message, sent: Message) -> list[str]:
     """Only the URI of a Contact may change, nothing around it."""
-    if [_around(field.raw) for field in received.all(b"contact")] != [
-        _around(field.raw) for field in sent.all(b"contact")
-    ]:
-        return ["a Contact changed beside its URI"]
-    return []
+    return [
+        f"{name.decode()} changed beside its URI"
+        for name in _URIS
+        if [_around(f.raw) for f in received.all(name)] != [_around(f.raw) for f in sent.all(name)]
+    ]
 
 
 def _around(raw: bytes) -> list[bytes]:

@@ -106,6 +106,19 @@ def test_a_wrong_value_does_not_keep_it_from_starting(good: Path) -> None:
     assert len(options("--config", str(good)).reading.errors) == 1
 
 
+def test_a_mistake_in_an_access_list_does(good: Path) -> None:
+    """A door that was to be shut would be open: exit status 1, with each such line and no other."""
+    lines = "hosts_deny_sip = 10.0.0.0/8, oops\nsip_dscp = 64\nhost_allow_reg = 10.0.0.0/8\n"
+    good.write_text(good.read_text() + lines)
+    with pytest.raises(SystemExit) as ended:
+        options("--config", str(good))
+    first, second = str(ended.value.code).splitlines()
+    assert first.startswith(f'{good}:4: hosts_deny_sip: "oops"')
+    assert second == (
+        f'{good}:6: unknown key "host_allow_reg", did you mean hosts_allow_reg; the line is ignored'
+    )
+
+
 def test_one_interface_is_missing(tmp_path: Path) -> None:
     """Half a configuration is no reason to guess the other half."""
     file = tmp_path / "half.conf"

@@ -196,6 +196,12 @@ def _check_authentication(found: Found, report: Report) -> None:
             found["proxy_auth_algorithm"][-1].line,
             "without proxy_auth_algorithm = MD5 phones that know nothing else cannot authenticate",
         )
+    everybody = [o.line for o in found.get("proxy_auth_requests", [])[-1:] if o.value == "all"]
+    if everybody and not realms:
+        report.warning(
+            everybody[-1],
+            "proxy_auth_requests without proxy_auth_realm: nobody will be asked, expected that as well",
+        )
     if passwords and not realms:
         report.warning(
             max(occurrence.line for occurrence in passwords),

@@ -163,6 +163,9 @@ def _check_scheme(request: Request) -> None:
 
 
 def _check_max_forwards(request: Request) -> None:
+    value = request.value(b"max-forwards")
+    if value is None or value.strip(b"-0"):
+        return  # the ordinary case, without making a number of it
     if hops_left(request) == 0 and request.method != "OPTIONS":
         raise Refused(483, "too many hops")
 

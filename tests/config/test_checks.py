@@ -161,6 +161,9 @@ def test_a_realm_needs_a_password_and_a_password_a_realm() -> None:
     assert problem.startswith("warning 4: proxy_auth_realm without a password: nobody could register")
     (problem,) = checked({"proxy_auth_pwfile": [Occurrence(5, "/f")]})
     assert problem.startswith("warning 5: passwords without proxy_auth_realm: nobody will be asked")
+    (problem,) = checked({"proxy_auth_requests": [Occurrence(6, "register"), Occurrence(7, "all")]})
+    assert problem.startswith("warning 7: proxy_auth_requests without proxy_auth_realm: nobody will be")
+    assert checked({"proxy_auth_requests": [Occurrence(6, "register")]}) == []
     for name in ("proxy_auth_passwd", "proxy_auth_pwfile"):
         assert checked({"proxy_auth_realm": [Occurrence(1, "r")], name: [Occurrence(2, "x")]}) == []
 

@@ -27,6 +27,7 @@ from siproxd_tw.config.settings import (
 PARTNERS = {
     "outbound_domain_transport": (*DIRECTIVES["outbound_domain_name"].group, "outbound_domain_transport"),
     "tls_key": ("tls_certificate", "tls_key"),
+    "proxy_auth_requests": ("proxy_auth_realm", "proxy_auth_passwd", "proxy_auth_requests"),
 }
 
 FILES = Path(__file__).parent / "files"

@@ -247,6 +247,9 @@ def test_too_many_hops() -> None:
     """483 at zero (16.3 step 3), but OPTIONS is answered by the core and an ACK by nobody."""
     assert verdict(message("INVITE", "Max-Forwards: 0")) == (483, "too many hops")
     assert verdict(message("BYE", "Max-Forwards: 0")) == (483, "too many hops")
+    assert verdict(message("BYE", "Max-Forwards: 000")) == (483, "too many hops")
+    assert verdict(message("BYE", "Max-Forwards: -0")) == (483, "too many hops")
+    assert verdict(message("BYE", "Max-Forwards: 10")) == (0, "")
     assert verdict(message("OPTIONS", "Max-Forwards: 0")) == (0, "")
     assert verdict(message("ACK", "Max-Forwards: 0")) == (0, "")
 

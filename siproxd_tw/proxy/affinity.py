@@ -70,7 +70,7 @@ class Affinity:
         return host in self._servers
 
     def expire(self, now: float) -> None:
-        """Forget what is old; both tables are in the order of last use, so this looks at the old ones only."""
+        """Forget what is old; both tables are in the order of last use, so only old entries are looked at."""
         while self._kept and next(iter(self._kept.values())).until < now:
             del self._kept[next(iter(self._kept))]
         while self._servers and next(iter(self._servers.values())) < now:

@@ -167,7 +167,7 @@ class ProxyCore:
         return copy
 
     def _sent_from(self, request: Request, flow: Flow) -> set[str]:
-        """Return our addresses that this very request left from before (16.3 step 4); from inside, refuse it."""
+        """Return our addresses that this very request left from before (16.3 step 4)."""
         sent_from = passed_before(request, self._secret, self._routing.is_own)
         if sent_from:
             inside = self._dress.known_as(flow._replace(side=Side.INSIDE))
@@ -199,29 +199,33 @@ class ProxyCore:
 
     def event_received(self, event: Event) -> None:
         """See ITransactionUser."""
-        kind = type(event)
-        if kind is RequestReceived:
+        if isinstance(event, RequestReceived):
             self._begin(event)
-        elif kind is ResponseReceived:
-            branch, response = event.transaction.user, event.response
-            if isinstance(branch, Branch) and response.status > 100:
-                work = self._returning.received(branch, response, event.transaction.flow)
-                self._order.run(branch.context.call_id, work)
-            elif isinstance(branch, Branch):
-                self._sending.answered(branch)
-        elif kind is AckReceived:
+        elif isinstance(event, ResponseReceived):
+            self._returned(event)
+        elif isinstance(event, AckReceived):
             self._acknowledged(event.request, event.flow)
-        elif kind is CancelReceived:
+        elif isinstance(event, CancelReceived):
             self._cancel(event)
-        elif kind is TransactionFailed:
+        elif isinstance(event, TransactionFailed):
             self._failed(event)
-        elif kind is RingingTooLong:
+        elif isinstance(event, RingingTooLong):
             self._counters["timer C"] += 1
             self._signalling.cancel(event.transaction)
-        elif kind is StrayResponse:
+        elif isinstance(event, StrayResponse):
             self._counters["stray responses"] += 1
             peer = event.flow.remote
             self._log.debug("dropped a response from {peer} that matches no request", peer=peer)
+
+    def _returned(self, event: ResponseReceived) -> None:
+        branch, response = event.transaction.user, event.response
+        if not isinstance(branch, Branch):
+            return  # to a CANCEL of ours
+        if response.status == 100:  # for us alone: the server lives (16.7 step 5)
+            self._sending.answered(branch)
+            return
+        work = self._returning.received(branch, response, event.transaction.flow)
+        self._order.run(branch.context.call_id, work)
 
     def _begin(self, event: RequestReceived) -> None:
         transaction = event.transaction

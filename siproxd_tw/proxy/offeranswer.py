@@ -78,7 +78,8 @@ class OfferAnswer:
     async def request_forwarded(self, request: Request, context: ResponseContext, branch: Branch) -> None:
         """Carry the description of `request`, the copy about to be sent in `branch`.
 
-        All branches that go the same way share one offer, and their answers are told apart by To tag. Raises Refused, with 503 or 488, when the media cannot be relayed.
+        All branches that go the same way share one offer, and their answers are told apart by To tag.
+        Raises Refused, with 503 or 488, when the media cannot be relayed.
         """
         description = _Description.of(request)
         if description is None:

@@ -156,9 +156,10 @@ class SignallingLayer:
     def _check_load(self, request: Request) -> None:
         """Refuse new work when there is too much; what belongs to calls that run may go on for longer."""
         load = len(self._transactions)
-        if load >= self._most and request.method not in ("ACK", "CANCEL"):
-            if not request.to_tag or load >= 2 * self._most:
-                raise Refused(503, "too many transactions", headers=(b"Retry-After: 10",))
+        if load < self._most or request.method in ("ACK", "CANCEL"):
+            return
+        if not request.to_tag or load >= 2 * self._most:
+            raise Refused(503, "too many transactions", headers=(b"Retry-After: 10",))
 
     def _refuse_malformed(self, error: ParseError, flow: Flow) -> None:
         self._log.debug("malformed message from {peer}: {error}", peer=flow.remote, error=error)

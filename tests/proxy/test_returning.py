@@ -34,10 +34,8 @@ def bench() -> Bench:
 def called(bench: Bench, body: str = THERE) -> ServerTransaction:
     """Let W call the team."""
     caller = "From: <sip:carol@sip.other.test>;tag=w1"
-    transaction = bench.receive(
-        invite("sip:team@foo.test", caller, contact="<sip:carol@192.0.2.7>", body=body), bench.w
-    )
-    return transaction
+    text = invite("sip:team@foo.test", caller, contact="<sip:carol@192.0.2.7>", body=body)
+    return bench.receive(text, bench.w)
 
 
 def rings_everywhere(bench: Bench) -> ServerTransaction:
@@ -117,7 +115,7 @@ def test_the_best_refusal_goes_back(bench: Bench, statuses: tuple[str, ...], cho
         bench.answered(status, client=number, tag=f"p{number + 1}")
     happened = bench.happened()
     assert "withdraw w1 > ?, outside > inside" in happened
-    assert [int(line.split()[0]) for line in happened if line.endswith(W)][0] in chosen
+    assert next(int(line.split()[0]) for line in happened if line.endswith(W)) in chosen
 
 
 def test_a_decline_ends_the_ringing_elsewhere(bench: Bench) -> None:

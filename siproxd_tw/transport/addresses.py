@@ -1,10 +1,12 @@
 # SPDX-License-Identifier: MIT
 """Which addresses the gateway has at this moment, and on which side a peer is.
 
-- The interfaces are read again every `CHECK` seconds: addresses come and go with dial-up and DHCP,
-  and an interface that does not exist yet is waited for. None is the answer meanwhile.
-- A name in `host_outbound` is resolved without blocking, see `followedname`; it is looked up at
-  once when the outside address has changed.
+- The interfaces are read again every `CHECK` seconds: addresses come and go with dial-up, DHCP and
+  the prefixes of a provider, and an interface that does not exist yet is waited for. None is the answer
+  meanwhile. Which of its addresses count is the matter of `arm`.
+- `host_outbound` is for the family of the address that it is. A name there is for IPv4, and is resolved
+  without blocking, see `followedname`; it is looked up at once when the outside address has changed.
+- Each question is answered from a table: they are asked several times for each message.
 - Watchers hear of each change once, when all answers are the new ones already.
 - Each change is logged once.
 """
@@ -12,8 +14,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
-from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
+from dataclasses import dataclass
+from ipaddress import IPv4Address, IPv6Address, ip_address
 
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
@@ -21,6 +23,7 @@ from zope.interface import implementer
 
 from siproxd_tw.config.settings import NetworkConfig
 from siproxd_tw.interfaces import IAddresses, IStatus, Side
+from siproxd_tw.transport.arm import Arm, find_arm
 from siproxd_tw.transport.followedname import FollowedName, ResolveHost
 from siproxd_tw.transport.netif import Interface, interfaces, is_public
 from siproxd_tw.transport.resolver import ip_literal
@@ -30,34 +33,28 @@ __all__ = ["CHECK", "GatewayAddresses"]
 CHECK = 5.0
 """Seconds between two looks at the interfaces."""
 MOST_PEERS = 4096
-"""Peers of whom it is remembered whether they are inside."""
+"""Peers of whom it is remembered where they are."""
 
-Network = IPv4Network | IPv6Network
-
-
-@dataclass(frozen=True, slots=True)
-class _Arm:
-    """One side of the gateway as it is now."""
-
-    address: str | None = None
-    networks: tuple[Network, ...] = ()
-    """The networks that are directly on its interface."""
-    interface: str = field(default="", compare=False)
-    trouble: str = field(default="", compare=False)
-    """Why there is no address."""
+_Answers = tuple[str | None, str | None, str | None]
+"""For peers of IPv4, of IPv6, and for nobody in particular."""
+_ANYBODY = 2
+_Sides = tuple[Side, Side]
+"""The side of a peer that came in on the inside socket, and on the outside socket."""
+_BY_ARRIVAL: _Sides = (Side.INSIDE, Side.OUTSIDE)
+_NOWHERE = Arm()
 
 
 @dataclass(frozen=True, slots=True)
 class _View:
     """What the interfaces say; equal views give equal answers."""
 
-    inside: _Arm = _Arm()
-    outside: _Arm = _Arm()
+    inside: Arm = _NOWHERE
+    outside: Arm = _NOWHERE
     present: frozenset[str] = frozenset()
     """All addresses of this machine that are up."""
 
     @property
-    def arms(self) -> tuple[tuple[Side, _Arm], ...]:
+    def arms(self) -> tuple[tuple[Side, Arm], ...]:
         """Both sides with their names."""
         return (Side.INSIDE, self.inside), (Side.OUTSIDE, self.outside)
 
@@ -66,8 +63,8 @@ class _View:
 class GatewayAddresses:
     """Knows the answers from `start` on, or from the first `check`.
 
-    An interface is named in the configuration, or meant by one of its addresses. Equal names, or
-    two that have the same address, are a one-armed gateway.
+    An interface is named in the configuration, or meant by one of its addresses. Equal names are a
+    one-armed gateway, and two sides with the same address are one in the family of that address.
     """
 
     _log = Logger()
@@ -83,12 +80,16 @@ class GatewayAddresses:
         self._config = config
         self._clock = clock
         self._list_interfaces = list_interfaces
-        self._presented = ip_literal(config.host_outbound)
+        literal = ip_literal(config.host_outbound)
+        self._presented: list[str | None] = [None, None]
+        if literal is not None:
+            self._presented[":" in literal] = literal
         self._name: FollowedName | None = None
-        if config.host_outbound and self._presented is None:
+        if config.host_outbound and literal is None:
             self._name = FollowedName(config.host_outbound, clock, resolve_host, self._name_changed)
         self._view = _View()
-        self._inside: dict[str, bool] = {}
+        self._sides: dict[str, _Sides] = {}
+        self._own_spellings: dict[str, bool] = {}
         self._watchers: list[Callable[[], None]] = []
         self._said: dict[str, tuple[str, ...]] = {}
         self._next: IDelayedCall | None = None
@@ -96,28 +97,31 @@ class GatewayAddresses:
 
     # the contract
 
-    def listening(self, side: Side) -> str | None:
+    def listening(self, side: Side, peer: str = "") -> str | None:
         """See IAddresses."""
-        return (self._view.inside if side is Side.INSIDE else self._view.outside).address
+        answers = self._listening_inside if side is Side.INSIDE else self._listening_outside
+        return answers[":" in peer if peer else _ANYBODY]
 
-    def advertised(self, side: Side) -> str | None:
+    def advertised(self, side: Side, peer: str = "") -> str | None:
         """See IAddresses."""
-        if side is Side.OUTSIDE and self._config.host_outbound:
-            return self._presented
-        return self.listening(side)
+        answers = self._listening_inside if side is Side.INSIDE else self._advertised_outside
+        return answers[":" in peer if peer else _ANYBODY]
+
+    def bound(self, side: Side) -> Sequence[str]:
+        """See IAddresses."""
+        return (self._view.inside if side is Side.INSIDE else self._view.outside).addresses
 
     def side_of(self, host: str, arrival: Side) -> Side:
         """See IAddresses."""
-        inside = self._inside.get(host)
-        if inside is None:
-            inside = self._find_inside(host)
-        if inside:
-            return Side.INSIDE
-        return Side.OUTSIDE if self._one_armed else arrival
+        sides = self._sides.get(host) or self._find_sides(host)
+        return sides[arrival is Side.OUTSIDE]
 
     def is_own(self, host: str) -> bool:
         """See IAddresses."""
-        return host in self._own or (":" in host and ip_literal(host) in self._own)
+        if ":" not in host:
+            return host in self._own
+        known = self._own_spellings.get(host)
+        return self._find_own(host) if known is None else known
 
     def watch(self, changed: Callable[[], None]) -> None:
         """See IAddresses."""
@@ -126,17 +130,21 @@ class GatewayAddresses:
     def status(self) -> Mapping[str, object]:
         """See IStatus; `trouble` says why an address is missing, empty when none is."""
         return {
-            "one-armed": self._one_armed,
+            "one-armed": self._one_armed[0] or self._one_armed[1],
             **{
                 side.value: {
                     "interface": arm.interface,
-                    "listening": arm.address,
-                    "advertised": self.advertised(side),
+                    "listening": list(arm.addresses),
+                    "advertised": self._all_advertised(side),
                     "trouble": arm.trouble,
                 }
                 for side, arm in self._view.arms
             },
         }
+
+    def _all_advertised(self, side: Side) -> list[str]:
+        answers = self._listening_inside if side is Side.INSIDE else self._advertised_outside
+        return [each for each in answers[:_ANYBODY] if each is not None]
 
     # following the machine
 
@@ -166,8 +174,8 @@ class GatewayAddresses:
         before = self._view
         up = (each for each in found if each.is_up)
         self._view = _View(
-            _arm(self._config.inside, "if_inbound", found),
-            _arm(self._config.outside, "if_outbound", found),
+            self._arm(Side.INSIDE, found),
+            self._arm(Side.OUTSIDE, found),
             frozenset(str(address.ip) for each in up for address in each.addresses),
         )
         self._renew()
@@ -181,20 +189,37 @@ class GatewayAddresses:
         self._next = self._clock.callLater(CHECK, self._tick)  # first, so that nothing below can end it
         self.check()
 
+    def _arm(self, side: Side, found: Sequence[Interface]) -> Arm:
+        if side is Side.INSIDE:
+            setting, before = self._config.inside, self._view.inside
+        else:
+            setting, before = self._config.outside, self._view.outside
+        return find_arm(setting, side, found, ipv6=self._config.ipv6, before=before.ipv6)
+
     def _name_changed(self) -> None:
         assert self._name is not None
-        self._presented = self._name.address
+        self._presented[0] = self._name.address
         self._renew()
         self._tell()
 
     def _renew(self) -> None:
-        """Make what is derived follow the view and the presented address."""
+        """Make the tables follow the view and the presented addresses."""
         inside, outside = self._view.inside, self._view.outside
-        same_address = inside.address is not None and inside.address == outside.address
-        self._one_armed = same_address or self._config.inside == self._config.outside
+        ipv4, ipv6 = self._presented
+        self._listening_inside = _answers(inside, inside.ipv4, inside.ipv6)
+        self._listening_outside = _answers(outside, outside.ipv4, outside.ipv6)
+        if self._name is None:
+            ipv4 = ipv4 or outside.ipv4
+        self._advertised_outside = _answers(outside, ipv4, ipv6 or outside.ipv6)
+        same = self._config.inside == self._config.outside
+        self._one_armed = (
+            same or (inside.ipv4 is not None and inside.ipv4 == outside.ipv4),
+            same or (inside.ipv6 is not None and inside.ipv6 == outside.ipv6),
+        )
         self._inside_networks = (*inside.networks, *self._config.inside_networks)
-        self._own = frozenset(filter(None, (inside.address, outside.address, self._presented)))
-        self._inside.clear()
+        self._own = frozenset(filter(None, (*inside.addresses, *outside.addresses, *self._presented)))
+        self._sides.clear()
+        self._own_spellings.clear()
 
     def _tell(self) -> None:
         for each in list(self._watchers):
@@ -205,52 +230,69 @@ class GatewayAddresses:
 
     # sides
 
-    def _find_inside(self, host: str) -> bool:
-        """Decide whether `host` is inside whatever socket it uses, and remember that."""
-        if len(self._inside) >= MOST_PEERS:
-            self._inside.clear()
-        inside = self._inside[host] = self._is_inside(host)
-        return inside
+    def _find_sides(self, host: str) -> _Sides:
+        """Decide where `host` is, and remember that."""
+        if len(self._sides) >= MOST_PEERS:
+            self._sides.clear()
+        sides = self._sides[host] = self._sides_of(host)
+        return sides
 
-    def _is_inside(self, host: str) -> bool:
+    def _sides_of(self, host: str) -> _Sides:
         try:
-            address: IPv4Address | IPv6Address = ip_address(host)
+            address = _by_value(host)
         except ValueError:
-            return False
-        if isinstance(address, IPv6Address) and address.ipv4_mapped is not None:
-            address = address.ipv4_mapped
+            return (Side.OUTSIDE, Side.OUTSIDE) if self._one_armed[":" in host] else _BY_ARRIVAL
+        one_armed = self._one_armed[address.version == 6]
+        if self._is_inside(address, one_armed):
+            return Side.INSIDE, Side.INSIDE
+        return (Side.OUTSIDE, Side.OUTSIDE) if one_armed else _BY_ARRIVAL
+
+    def _is_inside(self, address: IPv4Address | IPv6Address, one_armed: bool) -> bool:
+        """Whether `address` is inside whatever socket it uses; of link-local IPv6 ones only that can tell."""
         return (
             address.is_loopback
             or str(address) in self._view.present
             or str(address) in self._own
             or any(address in network for network in self._inside_networks)
+            or (one_armed and address.version == 6 and address.is_link_local)
         )
+
+    def _find_own(self, host: str) -> bool:
+        """Decide whether an IPv6 address, however it is written, is ours, and remember that."""
+        if len(self._own_spellings) >= MOST_PEERS:
+            self._own_spellings.clear()
+        literal = ip_literal(host)
+        own = literal is not None and str(_by_value(literal)) in self._own
+        self._own_spellings[host] = own
+        return own
 
     # the log
 
     def _report(self) -> None:
         """Say what each side has, and what about it looks wrong."""
         for side, arm in self._view.arms:
-            if arm.address is None:
+            if not arm.addresses:
                 text = "the {side} has no address: {trouble}; waiting for it"
                 self._say(side.value, self._log.warn, text, side=side.value, trouble=arm.trouble)
             else:
                 text = "the {side} has {address} on {interface}"
-                fields = {"side": side.value, "address": arm.address, "interface": arm.interface}
+                address = " and ".join(arm.addresses)
+                fields = {"side": side.value, "address": address, "interface": arm.interface}
                 self._say(side.value, self._log.info, text, **fields)
-        self._report_outside(self._view.outside.address)
-
-    def _report_outside(self, outside: str | None) -> None:
-        if outside is None:
-            return
-        address = ip_address(outside)
-        if isinstance(address, IPv4Address) and not is_public(address) and not self._config.host_outbound:
+        ipv4 = self._view.outside.ipv4
+        if ipv4 is not None and not is_public(ip_address(ipv4)) and not self._config.host_outbound:
             text = "the outside address {address} is not public; behind a NAT router set host_outbound"
-            self._say("public", self._log.info, text, address=outside)
+            self._say("public", self._log.info, text, address=ipv4)
+        for outside in self._view.outside.addresses:
+            self._report_overlap(outside)
+
+    def _report_overlap(self, outside: str) -> None:
+        address = ip_address(outside)
         covering = next((each for each in self._inside_networks if address in each), None)
-        if covering is not None and not self._one_armed:
+        if covering is not None and not self._one_armed[address.version == 6]:
             text = "the outside address {address} is in {network}, whose members count as inside"
-            self._say("overlap", self._log.warn, text, address=outside, network=str(covering))
+            topic = f"overlap IPv{address.version}"
+            self._say(topic, self._log.warn, text, address=outside, network=str(covering))
 
     def _say(self, topic: str, log: Callable[..., None], text: str, **fields: str) -> None:
         """Log what is new about `topic`."""
@@ -260,28 +302,22 @@ class GatewayAddresses:
             log(text, **fields)
 
 
-def _arm(setting: str, directive: str, found: Sequence[Interface]) -> _Arm:
-    """Find the interface that `setting` names, or that has it as an address."""
-    if not setting:
-        return _Arm(trouble=f"{directive} is not set")
-    literal = ip_literal(setting)
-    if literal is None:
-        return _arm_named(setting, found)
-    for each in found:
-        for address in each.addresses:
-            if str(address.ip) == literal:
-                if not each.is_up:
-                    return _Arm(trouble=f"{each.name}, which has {literal}, is down")
-                return _Arm(literal, (address.network,), each.name)
-    return _Arm(trouble=f"no interface has {literal}")
+def _answers(arm: Arm, ipv4: str | None, ipv6: str | None) -> _Answers:
+    """Return the answers of one side; without a peer the family is the first that its interface has."""
+    if arm.ipv4 is not None:
+        return ipv4, ipv6, ipv4
+    return ipv4, ipv6, ipv6 if arm.ipv6 is not None else ipv4 or ipv6
 
 
-def _arm_named(name: str, found: Sequence[Interface]) -> _Arm:
-    named = next((each for each in found if each.name == name), None)
-    if named is None:
-        return _Arm(trouble=f"there is no interface {name}")
-    if not named.is_up:
-        return _Arm(trouble=f"{name} is down")
-    if not named.ipv4:
-        return _Arm(trouble=f"{name} has no IPv4 address")
-    return _Arm(str(named.ipv4[0].ip), tuple(each.network for each in named.addresses), name)
+def _by_value(host: str) -> IPv4Address | IPv6Address:
+    """Read an IP address; an IPv4 one in IPv6 clothes is that one, and no scope is part of it.
+
+    Raises ValueError.
+    """
+    address = ip_address(host)
+    if isinstance(address, IPv6Address):
+        if address.ipv4_mapped is not None:
+            return address.ipv4_mapped
+        if address.scope_id:
+            return IPv6Address(int(address))
+    return address

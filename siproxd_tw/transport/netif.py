@@ -4,7 +4,10 @@
 - Only the standard library: `socket` knows the names of interfaces, not their addresses.
 - Works where getifaddrs does: Linux (glibc, musl), the BSDs, macOS. The two layouts of
   `struct sockaddr` differ in their first two bytes only, see `decode_sockaddr`.
-- An alias label (``eth0:1``) is an interface of its own, because getifaddrs reports it as one.
+- An alias label (``eth0:1``) is an interface of its own, because getifaddrs reports it as one; it
+  never has an IPv6 address.
+- What getifaddrs does not tell of an IPv6 address is in /proc/net/if_inet6 on Linux: whether it is
+  tentative, temporary or deprecated. Elsewhere every address counts as neither.
 - Nothing here waits for anything: no packet is sent, no name is resolved.
 """
 
@@ -14,10 +17,11 @@ import ctypes
 import os
 import socket
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from errno import EAFNOSUPPORT, ENOSYS
-from ipaddress import IPv4Address, IPv4Interface, IPv4Network, IPv6Interface
+from ipaddress import IPv4Address, IPv4Interface, IPv4Network, IPv6Address, IPv6Interface, IPv6Network
+from pathlib import Path
 
 __all__ = [
     "Interface",
@@ -32,15 +36,22 @@ __all__ = [
 BSD_LAYOUT = sys.platform != "linux"
 """Whether a sockaddr starts with its own length in one byte and has a family of one byte."""
 
-DOCUMENTATION = ("198.51.100.1", "203.0.113.1", "192.0.2.1")
-"""Outside destinations that nobody has (RFC 5737); three: a lab may use one, a firewall refuse another."""
+DOCUMENTATION = ("198.51.100.1", "203.0.113.1", "192.0.2.1", "2001:db8::1", "3fff::1")
+"""Outside destinations that nobody has (RFC 5737, RFC 3849, RFC 9637); a lab may use one, a firewall
+refuse another. Those of IPv6 come last: they count on a machine without a way out over IPv4."""
 
 RFC1918 = tuple(IPv4Network(each) for each in ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16"))
 """Addresses for networks of one's own."""
 CARRIER_NAT = IPv4Network("100.64.0.0/10")
 """Between a provider's NAT and its customers (RFC 6598)."""
+UNIQUE_LOCAL = IPv6Network("fc00::/7")
+"""Addresses for networks of one's own (RFC 4193)."""
+
+IF_INET6 = Path("/proc/net/if_inet6")
+"""Linux: address, index, prefix length, scope and flags in hexadecimal digits, and the interface's name."""
 
 _IFF_UP = 0x1  # the same number on every system
+_TEMPORARY, _OPTIMISTIC, _DUPLICATE, _DEPRECATED, _TENTATIVE = 0x01, 0x04, 0x08, 0x20, 0x40  # if_addr.h
 _ADDRESS = {socket.AF_INET: slice(4, 8), socket.AF_INET6: slice(8, 24)}  # where it is in a sockaddr
 
 
@@ -54,11 +65,23 @@ class Interface:
     """Whether an administrator has switched it on (IFF_UP); says nothing about the cable."""
     addresses: tuple[IPv4Interface | IPv6Interface, ...] = ()
     """In the order of the system: the first one of a family is its primary address."""
+    fleeting: frozenset[IPv6Address] = frozenset()
+    """Those that are about to go: temporary ones (RFC 8981), deprecated ones (RFC 4862)."""
 
     @property
     def ipv4(self) -> tuple[IPv4Interface, ...]:
         """The IPv4 ones of `addresses`."""
         return tuple(each for each in self.addresses if isinstance(each, IPv4Interface))
+
+    @property
+    def ipv6(self) -> tuple[IPv6Interface, ...]:
+        """The IPv6 ones of `addresses` at which a host can be reached for longer, not only on the link."""
+        return tuple(
+            each
+            for each in self.addresses
+            if isinstance(each, IPv6Interface)
+            and not (each.is_link_local or each.is_multicast or each.ip in self.fleeting)
+        )
 
 
 class _IfAddrs(ctypes.Structure):
@@ -77,6 +100,7 @@ _IfAddrs._fields_ = [
 def interfaces() -> list[Interface]:
     """Return all interfaces of this machine, in the order of the system.
 
+    A tentative IPv6 address is not yet one of theirs (RFC 4862 section 2): nothing can be bound to it.
     Raises OSError with a sentence when they cannot be read.
     """
     libc = ctypes.CDLL(None, use_errno=True)
@@ -86,7 +110,7 @@ def interfaces() -> list[Interface]:
     if libc.getifaddrs(ctypes.byref(first)) != 0:
         raise _failure(ctypes.get_errno())
     try:
-        return _collect(_entries(first))
+        return _collect(_entries(first), _ipv6_flags())
     finally:
         libc.freeifaddrs(first)
 
@@ -109,16 +133,36 @@ def _entries(first: ctypes._Pointer[_IfAddrs]) -> Iterator[_Entry]:
         at = entry.next
 
 
-def _collect(entries: Iterable[_Entry]) -> list[Interface]:
+def _collect(entries: Iterable[_Entry], flags: Mapping[tuple[str, IPv6Address], int]) -> list[Interface]:
     """Put the entries of one name together."""
     up: dict[str, bool] = {}
     addresses: dict[str, list[IPv4Interface | IPv6Interface]] = {}
+    fleeting: dict[str, set[IPv6Address]] = {}
     for name, is_up, address in entries:
         up[name] = is_up
-        addresses.setdefault(name, [])
+        found = addresses.setdefault(name, [])
+        if isinstance(address, IPv6Interface):
+            known = flags.get((name, address.ip), 0)
+            if known & _DUPLICATE or known & (_TENTATIVE | _OPTIMISTIC) == _TENTATIVE:
+                continue
+            if known & (_TEMPORARY | _DEPRECATED):
+                fleeting.setdefault(name, set()).add(address.ip)
         if address is not None:
-            addresses[name].append(address)
-    return [Interface(name, is_up, tuple(addresses[name])) for name, is_up in up.items()]
+            found.append(address)
+    return [
+        Interface(name, is_up, tuple(addresses[name]), frozenset(fleeting.get(name, ())))
+        for name, is_up in up.items()
+    ]
+
+
+def _ipv6_flags() -> dict[tuple[str, IPv6Address], int]:
+    """Read the flags of each IPv6 address by interface; of none where the system does not tell."""
+    try:
+        lines = IF_INET6.read_text("ascii", "replace").splitlines()
+    except OSError:
+        return {}
+    words = [line.split() for line in lines]
+    return {(w[5], IPv6Address(int(w[0], 16))): int(w[4], 16) for w in words if len(w) == 6}
 
 
 def _address(address: int | None, netmask: int | None) -> IPv4Interface | IPv6Interface | None:
@@ -155,27 +199,31 @@ def prefix_length(mask: bytes) -> int:
     return bits - inverse.bit_length()
 
 
-def is_private(address: IPv4Address) -> bool:
-    """Return whether `address` is one of RFC 1918; `IPv4Address.is_private` means more than that."""
+def is_private(address: IPv4Address | IPv6Address) -> bool:
+    """Return whether `address` is one of RFC 1918 or RFC 4193; its own `is_private` means more than that."""
+    if isinstance(address, IPv6Address):
+        return address in UNIQUE_LOCAL
     return any(address in network for network in RFC1918)
 
 
-def is_public(address: IPv4Address) -> bool:
+def is_public(address: IPv4Address | IPv6Address) -> bool:
     """Return whether `address` is neither private nor behind a provider's NAT."""
     return not is_private(address) and address not in CARRIER_NAT
 
 
 def default_route_address(destinations: Sequence[str] = DOCUMENTATION) -> str | None:
-    """Return the local IPv4 address from which the kernel would send to the outside, None without a route.
+    """Return the local address from which the kernel would send to the outside, None without a route.
 
-    connect() of a UDP socket asks the routing table and sends nothing.
+    The first destination with a route decides about the family. connect() of a UDP socket asks the
+    routing table and sends nothing.
     """
     for destination in destinations:
-        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as asked:
-            try:
+        family = socket.AF_INET6 if ":" in destination else socket.AF_INET
+        try:
+            with socket.socket(family, socket.SOCK_DGRAM) as asked:
                 asked.connect((destination, 5060))
-            except OSError:  # no route, or one that says "prohibited"
-                continue
-            host: str = asked.getsockname()[0]
-            return host
+                host: str = asked.getsockname()[0]
+                return host
+        except OSError:  # no route, one that says "prohibited", or a kernel without that family
+            continue
     return None

@@ -4,7 +4,7 @@ from __future__ import annotations
 from zope.interface.verify import verifyObject
 
 from siproxd_tw.interfaces import IAddresses, Side
-from tests.support.addresses import FixedAddresses, in_front_of_nat, one_armed, two_armed
+from tests.support.addresses import FixedAddresses, dual_stack, in_front_of_nat, one_armed, two_armed
 
 
 def test_provides_the_interface():
@@ -51,3 +51,21 @@ def test_changes_are_told_once():
     addresses.set_host_outbound("198.51.100.7")
     assert heard == ["203.0.113.2", None, "198.51.100.7"]
     assert not addresses.is_own("203.0.113.2")
+
+
+def test_each_family_changes_by_itself():
+    """An address replaces that of its family; one family can be taken away, or both."""
+    addresses, heard = dual_stack(), []
+    addresses.watch(lambda: heard.append(list(addresses.bound(Side.OUTSIDE))))
+    addresses.set(Side.OUTSIDE, "2001:db8::2")
+    addresses.set(Side.OUTSIDE, None, 4)
+    addresses.set(Side.OUTSIDE, None)
+    assert heard == [["203.0.113.1", "2001:db8::2"], ["2001:db8::2"], []]
+
+
+def test_an_interface_that_has_ipv6_only():
+    """An IPv6 address in the first place stands for an interface without IPv4."""
+    addresses = FixedAddresses(outside="2001:db8::9")
+    assert addresses.listening(Side.OUTSIDE) == "2001:db8::9"
+    assert addresses.listening(Side.OUTSIDE, "192.0.2.7") is None
+    assert list(addresses.bound(Side.INSIDE)) == ["10.0.0.1"]

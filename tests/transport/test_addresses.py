@@ -2,7 +2,8 @@
 from __future__ import annotations
 
 import errno
-from ipaddress import ip_interface, ip_network
+from dataclasses import replace
+from ipaddress import ip_address, ip_interface, ip_network
 
 import pytest
 from hypothesis import given
@@ -16,7 +17,14 @@ from siproxd_tw.interfaces import IAddresses, IStatus, Side
 from siproxd_tw.transport import addresses as addresses_module
 from siproxd_tw.transport.addresses import CHECK, GatewayAddresses
 from siproxd_tw.transport.netif import Interface
-from tests.support.addresses import in_front_of_nat, one_armed, two_armed
+from tests.support.addresses import (
+    FixedAddresses,
+    dual_stack,
+    in_front_of_nat,
+    ipv6_only,
+    one_armed,
+    two_armed,
+)
 from tests.support.resolver import MemoryResolver
 
 INSIDE, OUTSIDE = Side.INSIDE, Side.OUTSIDE
@@ -34,6 +42,10 @@ def down(name: str, *addresses: str) -> Interface:
 LO = up("lo", "127.0.0.1/8", "::1/128")
 LAN = up("eth1", "10.0.0.1/24")
 WAN = up("eth0", "203.0.113.1/24")
+LAN6 = up("eth1", "fe80::1/64", "fd00::1/64")
+WAN6 = up("eth0", "fe80::2/64", "2001:db8::1/64")
+LAN46 = up("eth1", "10.0.0.1/24", "fe80::1/64", "fd00::1/64")
+WAN46 = up("eth0", "203.0.113.1/24", "fe80::2/64", "2001:db8::1/64")
 
 
 class Gateway:
@@ -103,9 +115,42 @@ ONE_ARMED = [
     checked(LO, LAN, **ONE_ARM, inside="10.0.0.1"),
     checked(up("eth1", "10.0.0.1/32"), **ONE_ARM, inside_networks=NETWORKS),
 ]
+DUAL_STACK = [
+    dual_stack(),
+    checked(LO, LAN46, WAN46),
+    checked(LO, LAN46, WAN46, inside="10.0.0.1", outside="2001:db8::1"),
+]
+BEHIND_AN_IPV4_ROUTER = [
+    dual_stack("198.51.100.7"),
+    checked(LO, LAN46, WAN46, host_outbound="198.51.100.7"),
+]
+KNOWN_BY_ANOTHER_IPV6 = [
+    dual_stack("2001:db8:7::7"),
+    checked(LO, LAN46, WAN46, host_outbound="[2001:DB8:7:0::7]"),
+]
+IPV6_ONLY = [ipv6_only(), checked(LO, LAN6, WAN6)]
+ONE_ARM_IN_IPV6 = [
+    FixedAddresses("10.0.0.1", "203.0.113.1", inside6="2001:db8::1", outside6="2001:db8::1"),
+    checked(
+        up("eth0", "10.0.0.1/24", "203.0.113.1/24", "2001:db8::1/128"),
+        inside="10.0.0.1",
+        outside="203.0.113.1",
+        inside_networks=(ip_network("fd00::/64"),),
+    ),
+]
+EVERYBODY = [
+    *FIREWALL,
+    *BEHIND_A_ROUTER,
+    *ONE_ARMED,
+    *DUAL_STACK,
+    *BEHIND_AN_IPV4_ROUTER,
+    *KNOWN_BY_ANOTHER_IPV6,
+    *IPV6_ONLY,
+    *ONE_ARM_IN_IPV6,
+]
 
 
-@pytest.mark.parametrize("addresses", [*FIREWALL, *BEHIND_A_ROUTER, *ONE_ARMED])
+@pytest.mark.parametrize("addresses", EVERYBODY)
 def test_it_provides_its_interface(addresses):
     """It has what IAddresses names."""
     assert verifyObject(IAddresses, addresses)
@@ -149,6 +194,80 @@ def test_with_one_arm(addresses):
         assert addresses.side_of("198.51.100.7", arrival) is INSIDE
 
 
+def answers(addresses, ask) -> list[str | None]:
+    """What `ask` says on each side for an IPv4 peer, for an IPv6 peer, and for nobody in particular."""
+    return [ask(side, peer) for side in Side for peer in ("192.0.2.7", "2001:db8::7", "")]
+
+
+@pytest.mark.parametrize("addresses", DUAL_STACK)
+def test_with_both_families(addresses):
+    """A peer is met at the address of its own family; without a peer that is IPv4."""
+    known = ["10.0.0.1", "fd00::1", "10.0.0.1", "203.0.113.1", "2001:db8::1", "203.0.113.1"]
+    assert answers(addresses, addresses.listening) == answers(addresses, addresses.advertised) == known
+    assert [list(addresses.bound(side)) for side in Side] == [known[0:2], known[3:5]]
+    for arrival in Side:
+        for host in (
+            "10.0.0.10",
+            "fd00::10",
+            "FD00:0::10",
+            "::1",
+            "fd00::1",
+            "2001:db8::1",
+            "::ffff:10.0.0.10",
+        ):
+            assert addresses.side_of(host, arrival) is INSIDE
+        for host in ("192.0.2.7", "2001:db8::7", "fe80::7", "fe80::7%eth0", "::ffff:192.0.2.7"):
+            assert addresses.side_of(host, arrival) is arrival
+
+
+@pytest.mark.parametrize("addresses", DUAL_STACK)
+@pytest.mark.parametrize(
+    ("host", "own"),
+    [
+        *((host, True) for host in ("fd00::1", "2001:DB8::0:1", "[2001:db8::1]", "::ffff:203.0.113.1")),
+        *((host, False) for host in ("fd00::2", "fe80::1", "::1", "::ffff:203.0.113.2", "a:b", "[")),
+    ],
+)
+def test_which_ipv6_address_is_ours(addresses, host, own):
+    """Addresses are compared by what they are, not by how they are written; asked twice it is the same."""
+    assert [addresses.is_own(host), addresses.is_own(host)] == [own, own]
+
+
+@pytest.mark.parametrize("addresses", BEHIND_AN_IPV4_ROUTER)
+def test_both_families_behind_an_ipv4_router(addresses):
+    """An IPv4 address in host_outbound is presented to IPv4 peers; nobody translates IPv6."""
+    assert answers(addresses, addresses.advertised)[3:] == ["198.51.100.7", "2001:db8::1", "198.51.100.7"]
+    assert answers(addresses, addresses.listening)[3:] == ["203.0.113.1", "2001:db8::1", "203.0.113.1"]
+    assert list(addresses.bound(OUTSIDE)) == ["203.0.113.1", "2001:db8::1"]
+
+
+@pytest.mark.parametrize("addresses", KNOWN_BY_ANOTHER_IPV6)
+def test_another_ipv6_address_is_presented(addresses):
+    """An IPv6 address in host_outbound is presented to IPv6 peers, and is ours."""
+    assert answers(addresses, addresses.advertised)[3:] == ["203.0.113.1", "2001:db8:7::7", "203.0.113.1"]
+    assert list(addresses.bound(OUTSIDE)) == ["203.0.113.1", "2001:db8::1"]
+    assert addresses.is_own("2001:db8:7::7") and addresses.is_own("2001:db8::1")
+
+
+@pytest.mark.parametrize("addresses", IPV6_ONLY)
+def test_without_ipv4(addresses):
+    """A peer of IPv4 finds nobody; without a peer the answer is the IPv6 address."""
+    known = [None, "fd00::1", "fd00::1", None, "2001:db8::1", "2001:db8::1"]
+    assert answers(addresses, addresses.listening) == answers(addresses, addresses.advertised) == known
+    assert [list(addresses.bound(side)) for side in Side] == [["fd00::1"], ["2001:db8::1"]]
+    assert addresses.side_of("192.0.2.7", OUTSIDE) is OUTSIDE
+
+
+@pytest.mark.parametrize("addresses", ONE_ARM_IN_IPV6)
+def test_one_arm_in_one_family(addresses):
+    """Two IPv4 addresses of a cable tell the sides apart, its one IPv6 address does not."""
+    for arrival in Side:
+        assert addresses.side_of("192.0.2.7", arrival) is arrival
+        assert addresses.side_of("2001:db8::7", arrival) is OUTSIDE
+        assert addresses.side_of("fd00::7", arrival) is INSIDE
+        assert addresses.side_of("fe80::7", arrival) is INSIDE
+
+
 # The interfaces
 
 
@@ -158,13 +277,13 @@ def test_with_one_arm(addresses):
         (up("eth0", "203.0.113.1/24", "203.0.113.2/24"), "203.0.113.1"),
         (up("eth0", "fd00::1/64", "203.0.113.2/24"), "203.0.113.2"),
         (up("eth0:1", "203.0.113.3/24"), None),
-        (up("eth0", "fd00::1/64"), None),
+        (up("eth0", "fd00::1/64"), "fd00::1"),
         (up("eth0"), None),
         (down("eth0", "203.0.113.1/24"), None),
     ],
 )
 def test_the_address_of_a_name(gateway, interface, address):
-    """It is the first IPv4 address of the interface with exactly this name, if that is up."""
+    """It is the first IPv4 address of the interface with exactly this name, if that is up, else IPv6."""
     assert gateway(LAN, interface).both() == ("10.0.0.1", address)
 
 
@@ -232,7 +351,8 @@ def test_ten_reconnects(gateway, logged):
     [
         ([WAN], {}, "there is no interface eth1"),
         ([WAN, down("eth1", "10.0.0.1/24")], {}, "eth1 is down"),
-        ([WAN, up("eth1", "fd00::1/64")], {}, "eth1 has no IPv4 address"),
+        ([WAN, up("eth1", "fe80::1/64")], {}, "eth1 has no IPv4 or IPv6 address"),
+        ([WAN, up("eth1", "fd00::1/64")], {"ipv6": False}, "eth1 has no IPv4 address"),
         ([WAN], {"inside": "10.0.0.1"}, "no interface has 10.0.0.1"),
         ([WAN, down("eth1", "10.0.0.1/24")], {"inside": "10.0.0.1"}, "eth1, which has 10.0.0.1, is down"),
         ([WAN], {"inside": ""}, "if_inbound is not set"),
@@ -244,11 +364,11 @@ def test_why_there_is_no_address(gateway, interfaces, config, trouble):
     assert verifyObject(IStatus, it.addresses)
     assert it.addresses.status() == {
         "one-armed": False,
-        "inside": {"interface": "", "listening": None, "advertised": None, "trouble": trouble},
+        "inside": {"interface": "", "listening": [], "advertised": [], "trouble": trouble},
         "outside": {
             "interface": "eth0",
-            "listening": "203.0.113.1",
-            "advertised": "203.0.113.1",
+            "listening": ["203.0.113.1"],
+            "advertised": ["203.0.113.1"],
             "trouble": "",
         },
     }
@@ -271,6 +391,52 @@ def test_a_netmask_is_a_change(gateway):
     it.addresses.check()
     assert it.told == 2
     assert it.addresses.side_of("10.0.1.1", OUTSIDE) is INSIDE
+
+
+def test_a_new_prefix(gateway, logged):
+    """When the provider gives another prefix, the old address is left once it is deprecated; that is told."""
+    it = gateway(LO, LAN46, WAN46)
+    assert it.addresses.listening(OUTSIDE, "2001:db8::7") == "2001:db8::1"
+    it.told = 0
+    both = up("eth0", "203.0.113.1/24", "2001:db8:2::1/64", "2001:db8::1/64")
+    it.interfaces[2] = both
+    it.clock.advance(CHECK)
+    assert it.addresses.listening(OUTSIDE, "2001:db8::7") == "2001:db8::1"
+    it.told = 0
+    it.interfaces[2] = replace(both, fleeting=frozenset({ip_address("2001:db8::1")}))
+    it.clock.pump([CHECK, CHECK])
+    assert it.addresses.listening(OUTSIDE, "2001:db8::7") == "2001:db8:2::1"
+    assert list(it.addresses.bound(OUTSIDE)) == ["203.0.113.1", "2001:db8:2::1"]
+    assert not it.addresses.is_own("2001:db8::1") and it.addresses.is_own("2001:db8:2::1")
+    assert it.told == 1
+    assert logged()[1:] == [
+        ("info", "the outside has 203.0.113.1 and 2001:db8::1 on eth0"),
+        ("info", "the outside has 203.0.113.1 and 2001:db8:2::1 on eth0"),
+    ]
+
+
+def test_ipv6_comes_and_goes(gateway):
+    """One family may come later or go; the other one stays as it is."""
+    it = gateway(LO, LAN46, WAN)
+    assert it.addresses.listening(OUTSIDE, "2001:db8::7") is None
+    it.interfaces[2] = WAN46
+    it.clock.advance(CHECK)
+    assert list(it.addresses.bound(OUTSIDE)) == ["203.0.113.1", "2001:db8::1"]
+    it.interfaces[2] = WAN6
+    it.clock.advance(CHECK)
+    assert it.addresses.listening(OUTSIDE) == "2001:db8::1"
+    it.interfaces[2] = WAN
+    it.clock.advance(CHECK)
+    assert list(it.addresses.bound(OUTSIDE)) == ["203.0.113.1"]
+    assert it.told == 4
+
+
+def test_ipv6_switched_off(gateway):
+    """With ipv6_enable = 0 there are the IPv4 addresses only."""
+    it = gateway(LO, LAN46, WAN46, ipv6=False)
+    assert [list(it.addresses.bound(side)) for side in Side] == [["10.0.0.1"], ["203.0.113.1"]]
+    assert it.addresses.advertised(OUTSIDE, "2001:db8::7") is None
+    assert not it.addresses.is_own("2001:db8::1")
 
 
 @pytest.mark.logs_failures
@@ -356,6 +522,19 @@ def test_a_presented_name(gateway):
     assert it.clock.getDelayedCalls() == []
 
 
+def test_a_presented_name_is_for_ipv4(gateway):
+    """IPv6 peers see the address of the interface; IPv4 peers nothing before the name is resolved."""
+    it = gateway(LO, LAN46, WAN46, host_outbound=DYNDNS)
+    assert answers(it.addresses, it.addresses.advertised)[3:] == [None, "2001:db8::1", None]
+    it.resolver.names[DYNDNS] = "198.51.100.7"
+    it.clock.pump([5] * 12)
+    assert answers(it.addresses, it.addresses.advertised)[3:] == [
+        "198.51.100.7",
+        "2001:db8::1",
+        "198.51.100.7",
+    ]
+
+
 def test_a_presented_name_that_fails(gateway):
     """The last good answer stays."""
     it = gateway(LO, LAN, WAN, host_outbound=DYNDNS, names={DYNDNS: "198.51.100.7"})
@@ -393,6 +572,12 @@ def test_known_before_the_first_look():
     assert it.addresses.side_of("10.0.0.10", OUTSIDE) is OUTSIDE
     assert it.addresses.is_own("198.51.100.7")
     it.addresses.stop()
+
+
+def test_a_presented_ipv6_address_needs_no_interface(gateway):
+    """It is the answer without a peer, too, as long as nothing speaks for IPv4."""
+    it = gateway(LO, LAN, host_outbound="2001:db8:7::7")
+    assert answers(it.addresses, it.addresses.advertised)[3:] == [None, "2001:db8:7::7", "2001:db8:7::7"]
 
 
 # Sides
@@ -467,7 +652,9 @@ def test_many_peers(gateway, monkeypatch):
         for number in range(25):
             assert it.addresses.side_of(f"10.0.0.{number}", OUTSIDE) is INSIDE
             assert it.addresses.side_of(f"10.0.1.{number}", OUTSIDE) is OUTSIDE
-            assert len(it.addresses._inside) <= 10
+            assert not it.addresses.is_own(f"2001:db8::{number}")
+            assert it.addresses.is_own(f"::ffff:0:{number + 1:x}") is False
+            assert len(it.addresses._sides) <= 10 and len(it.addresses._own_spellings) <= 10
 
 
 @given(st.ip_addresses(v=4).map(str), st.sampled_from(Side))
@@ -504,3 +691,14 @@ def test_an_inside_network_that_is_too_wide(gateway, logged):
     warnings = [text for level, text in logged() if level == LogLevel.warn.name]
     assert warnings == ["the outside address 10.9.0.2 is in 10.0.0.0/8, whose members count as inside"]
     assert it.addresses.side_of("10.9.0.1", OUTSIDE) is INSIDE
+
+
+def test_inside_networks_that_are_too_wide(gateway, logged):
+    """Each family has its own warning."""
+    wide = (ip_network("203.0.113.0/24"), ip_network("2001:db8::/32"))
+    it = gateway(LO, LAN46, WAN46, inside_networks=wide)
+    it.clock.pump([5, 5])
+    assert [text for level, text in logged() if level == LogLevel.warn.name] == [
+        "the outside address 203.0.113.1 is in 203.0.113.0/24, whose members count as inside",
+        "the outside address 2001:db8::1 is in 2001:db8::/32, whose members count as inside",
+    ]

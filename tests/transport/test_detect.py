@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
 from __future__ import annotations
 
+from dataclasses import replace
 from ipaddress import ip_interface
 
 import pytest
@@ -27,6 +28,13 @@ DOCKER = up("docker0", "172.17.0.1/16")
 DESK = up("eth0", "192.168.1.5/24")
 TWO = up("eth0", "10.0.0.9/8", "203.0.113.1/24")
 TUNNEL = up("wg0", "10.8.0.1/24")
+WAN6 = up("eth0", "fe80::1/64", "2001:db8::1/64")
+ULA6 = up("eth1", "fe80::1/64", "fd00::1/64")
+GUA6 = up("eth1", "fe80::1/64", "2001:db8:1::1/64")
+BOTH6 = up("eth2", "fe80::1/64", "2001:db8:2::1/64", "fd00:2::1/64")
+TEMPORARY = replace(
+    up("eth0", "2001:db8::7/64", "2001:db8::1/64"), fleeting=frozenset({ip_interface("2001:db8::7").ip})
+)
 
 MACHINES = {
     "a gateway": ([LO, WAN, LAN], "203.0.113.1", "eth1", "eth0"),
@@ -56,6 +64,28 @@ MACHINES = {
     "no default route, a public address": ([LAN, WAN], None, "eth1", "eth0"),
     "no default route, nothing public": ([DOCKER, LAN, up("eth2", "10.0.0.1/8")], None, "eth1", "eth1"),
     "no default route, containers only": ([LO, DOCKER], None, "docker0", "docker0"),
+    "a gateway of IPv6": ([LO, WAN6, ULA6], "2001:db8::1", "eth1", "eth0"),
+    "a prefix of the provider's inside": ([LO, WAN6, GUA6], "2001:db8::1", "eth1", "eth0"),
+    "unique local before global": ([WAN6, GUA6, BOTH6], "2001:db8::1", "eth2", "eth0"),
+    "one interface of IPv6": ([LO, WAN6], "2001:db8::1", "eth0", "eth0"),
+    "a temporary address": ([TEMPORARY, ULA6], "2001:db8::7", "eth1", "eth0"),
+    "two ways into one network of IPv6": (
+        [WAN6, up("wlan0", "2001:db8::9/64")],
+        "2001:db8::1",
+        "eth0",
+        "eth0",
+    ),
+    "a tunnel beside a local network of IPv6": (
+        [up("eth0", "fd00::1/64"), up("wg0", "fd00:8::1/64")],
+        "fd00::1",
+        "eth0",
+        "eth0",
+    ),
+    "IPv6 without a default route": ([ULA6, WAN6], None, "eth1", "eth0"),
+    "IPv6, nothing public": ([ULA6], None, "eth1", "eth1"),
+    "the provider has IPv6 only": ([WAN6, LAN], "2001:db8::1", "eth1", "eth0"),
+    "the way out is IPv6": ([up("eth0", "10.9.9.9/8", "2001:db8::1/64"), LAN], "2001:db8::1", "eth1", "eth0"),
+    "IPv6 beside a gateway of IPv4": ([WAN, LAN, BOTH6], "203.0.113.1", "eth1", "eth0"),
     "a default route that is just gone": ([LAN, WAN], "198.51.100.77", "eth1", "eth0"),
 }
 
@@ -96,6 +126,17 @@ def test_reasons_of_a_workstation():
     )
 
 
+def test_reasons_of_a_gateway_of_ipv6():
+    """The sentences are the same, the address inside is not always a private one."""
+    assert detect([LO, WAN6, ULA6], "2001:db8::1").reasons == (
+        "eth0 is the outside: the default route leaves by 2001:db8::1",
+        "eth1 is the inside: fd00::1 is a private address",
+    )
+    assert (
+        detect([LO, WAN6, GUA6], "2001:db8::1").reasons[1] == "eth1 is the inside: it is in another network"
+    )
+
+
 def test_reasons_without_a_default_route():
     """A guess says that it is one, and how to choose otherwise."""
     reasons = detect([LAN, up("eth2", "10.0.0.1/8")], None).reasons
@@ -110,7 +151,7 @@ def test_reasons_without_a_default_route():
     )
 
 
-@pytest.mark.parametrize("interfaces", [[], [LO], [LO, down("eth0", "10.0.0.1/8"), up("eth1", "fd00::1/64")]])
+@pytest.mark.parametrize("interfaces", [[], [LO], [LO, down("eth0", "10.0.0.1/8"), up("eth1", "fe80::1/64")]])
 def test_nothing_to_choose_from(interfaces):
     """Without any usable interface there is one clear sentence that says what to do."""
     with pytest.raises(ValueError, match=r"^no network interface is up and has an IPv4 .*if_inbound"):
@@ -140,6 +181,8 @@ ADDRESSES = st.sampled_from(
         "100.64.0.1/10",
         "169.254.1.1/16",
         "fd00::1/8",
+        "fe80::1/64",
+        "2001:db8::1/64",
     ]
 )
 INTERFACES = st.lists(
@@ -154,17 +197,18 @@ INTERFACES = st.lists(
 )
 
 
-@given(INTERFACES, st.sampled_from([None, "203.0.113.1", "192.168.1.1", "198.51.100.1"]))
+@given(INTERFACES, st.sampled_from([None, "203.0.113.1", "192.168.1.1", "198.51.100.1", "2001:db8::1"]))
 def test_any_machine(interfaces, default_address):
     """Whatever the machine, both sides are interfaces that are up, or there is the one sentence."""
     try:
         found = detect(interfaces, default_address)
     except ValueError:
         assert not any(
-            each.is_up and any(not address.ip.is_link_local for address in each.ipv4) for each in interfaces
+            each.is_up and any(not address.ip.is_link_local for address in each.addresses)
+            for each in interfaces
         )
         return
-    usable = [each for each in interfaces if each.is_up and each.ipv4]
+    usable = [each for each in interfaces if each.is_up and each.addresses]
     names = {each.name for each in usable} | {str(address.ip) for each in usable for address in each.ipv4}
     assert {found.inside, found.outside} <= names
     assert not any("\n" in reason or reason.endswith(".") for reason in found.reasons)

@@ -6,7 +6,7 @@ import errno
 import os
 import socket
 import sys
-from ipaddress import IPv4Address, IPv4Interface, IPv6Interface, ip_interface
+from ipaddress import IPv4Interface, IPv6Interface, ip_address, ip_interface
 
 import pytest
 from hypothesis import given
@@ -76,11 +76,14 @@ class Libc:
 
 
 @pytest.fixture
-def libc(monkeypatch):
-    """Put a C library of the test in place of the real one."""
+def libc(monkeypatch, tmp_path):
+    """Put a C library of the test in place of the real one, and what Linux says of IPv6 addresses."""
 
-    def install(*entries, error=0):
+    def install(*entries, error=0, if_inet6=None):
         library = Libc(*entries, error=error)
+        if if_inet6 is not None:
+            (tmp_path / "if_inet6").write_text(if_inet6)
+        monkeypatch.setattr(netif, "IF_INET6", tmp_path / "if_inet6")
         monkeypatch.setattr(ctypes, "CDLL", lambda name, use_errno: library)
         return library
 
@@ -126,6 +129,45 @@ def test_entries_of_one_name_are_one_interface(libc):
         Interface("ppp0", True, (IPv4Interface("203.0.113.7/32"),)),
     ]
     assert library.freed == 1
+
+
+IF_INET6 = """\
+fd000000000000000000000000000001 02 40 00 80     eth0
+fd000000000000000000000000000002 02 40 00 01     eth0
+fd000000000000000000000000000003 02 40 00 20     eth0
+fd000000000000000000000000000004 02 40 00 40     eth0
+fd000000000000000000000000000005 02 40 00 44     eth0
+fd000000000000000000000000000006 02 40 00 48     eth0
+fd000000000000000000000000000006 03 40 00 80     eth1
+
+half a line
+"""
+
+
+@pytest.mark.skipif(netif.BSD_LAYOUT, reason="the list below is laid out as on Linux")
+@pytest.mark.parametrize(
+    ("if_inet6", "present", "lasting"), [(IF_INET6, "1235", "15"), (None, "123456", "123456")]
+)
+def test_the_states_of_ipv6_addresses(libc, if_inet6, present, lasting):
+    """Tentative addresses are not there yet, temporary and deprecated ones are not for long."""
+    mask = linux(socket.AF_INET6, sockaddr_in6("ffff:ffff:ffff:ffff::"))
+    entries = [
+        (b"eth0", UP, linux(socket.AF_INET6, sockaddr_in6(f"fd00::{number}")), mask) for number in range(1, 7)
+    ]
+    libc(*entries, (b"eth1", UP, linux(socket.AF_INET6, sockaddr_in6("fd00::6")), mask), if_inet6=if_inet6)
+    one, other = interfaces()
+    assert one.addresses == tuple(IPv6Interface(f"fd00::{number}/64") for number in present)
+    assert one.ipv6 == tuple(IPv6Interface(f"fd00::{number}/64") for number in lasting)
+    assert other.ipv6 == (IPv6Interface("fd00::6/64"),)
+
+
+def test_only_the_ipv6_addresses():
+    """`ipv6` leaves out the other family, and what is good on the link only, for groups or not for long."""
+    here = [
+        ip_interface(each) for each in ("fe80::1/64", "fd00::1/64", "10.0.0.1/8", "ff02::1/128", "fd00::2/64")
+    ]
+    assert Interface("eth0", True, tuple(here)).ipv6 == (here[1], here[4])
+    assert Interface("eth0", True, tuple(here), frozenset({here[1].ip})).ipv6 == (here[4],)
 
 
 def test_only_the_ipv4_addresses():
@@ -207,6 +249,24 @@ def test_no_route_to_the_first_destination():
     assert default_route_address([nowhere, "127.0.0.53"]) == "127.0.0.1"
 
 
+def test_default_route_of_ipv6(monkeypatch):
+    """Where IPv4 leads nowhere IPv6 is asked; a kernel without it is a machine without a route."""
+    has_ipv6 = any(str(address.ip) == "::1" for each in interfaces() for address in each.addresses)
+    assert default_route_address(["255.255.255.255", "::1"]) == ("::1" if has_ipv6 else None)
+
+    def refuse(family, kind):
+        raise OSError(errno.EAFNOSUPPORT, "no such family")
+
+    monkeypatch.setattr(socket, "socket", refuse)
+    assert default_route_address() is None
+
+
+def test_ipv4_decides_first():
+    """Of the destinations that nobody has those of IPv4 come first."""
+    families = [":" in each for each in netif.DOCUMENTATION]
+    assert families == sorted(families) and {*families} == {False, True}
+
+
 def test_descriptors_are_closed():
     """Asking a thousand times opens nothing that stays open."""
     before = len(os.listdir("/dev/fd"))
@@ -227,9 +287,11 @@ def test_descriptors_are_closed():
         ("100.64.0.1", False, False),
         ("100.128.0.0", False, True),
         ("203.0.113.1", False, True),
+        ("fd00::1", True, False),
+        ("2001:db8::1", False, True),
     ],
 )
 def test_whose_address_it_is(host, private, public):
-    """Private is what RFC 1918 names; a provider's own NAT network is neither that nor public."""
-    address = IPv4Address(host)
+    """Private is what RFC 1918 and RFC 4193 name; a provider's NAT network is neither that nor public."""
+    address = ip_address(host)
     assert (is_private(address), is_public(address)) == (private, public)

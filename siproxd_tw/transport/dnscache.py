@@ -181,8 +181,9 @@ class DNSCache:
     def _failed(self, failure: Failure, key: Key) -> None:
         now = self._clock.seconds()
         if failure.check(CancelledError):  # the service ends
-            for waiter in list(self._running.pop(key).waiting):
-                waiter.cancel()
+            question = self._running.pop(key)
+            while question.waiting:
+                question.waiting[0].cancel()
             return
         if failure.check(DNSNameError, AuthoritativeDomainError) or failure.type is DomainError:
             authority = getattr(next(iter(getattr(failure.value, "args", ())), None), "authority", ())
@@ -202,9 +203,8 @@ class DNSCache:
             del self._entries[next(iter(self._entries))]
         self._entries[key] = entry
         if question is not None:
-            waiting, question.waiting = question.waiting, []
-            for each in waiting:
-                each.callback(entry.answer)
+            while question.waiting:  # whoever is told may cancel what others wait for
+                question.waiting.pop(0).callback(entry.answer)
 
     def _entry(self, key: Key, answer: Answer) -> _Entry:
         """Return what to keep: the answer, or in its place an older one that says more."""

@@ -13,7 +13,7 @@ from enum import IntEnum
 from ipaddress import ip_address
 from socket import AF_INET, AF_INET6, inet_ntop
 from types import MappingProxyType
-from typing import TypeVar
+from typing import TypeVar, cast
 
 from twisted.names import dns
 
@@ -193,9 +193,9 @@ def _pointer(payload: object) -> Pointer | None:
 
 def _address(payload: object) -> str | None:
     if isinstance(payload, dns.Record_A):
-        host = inet_ntop(AF_INET, payload.address)
+        host = inet_ntop(AF_INET, cast(bytes, payload.address))
     elif isinstance(payload, dns.Record_AAAA):
-        host = inet_ntop(AF_INET6, payload.address or bytes(16))
+        host = inet_ntop(AF_INET6, payload.address)
     else:
         return None
     address = ip_address(host)

@@ -190,14 +190,13 @@ class Locator:
     def _ended(self, result: Plan | Failure, running: _Running) -> None:
         destination = running.search.destination
         del self._searches[destination]
-        waiting, running.waiting = running.waiting, []
         if isinstance(result, Failure) and result.check(CancelledError):
-            for waiter in waiting:
-                waiter.errback(CancelledError())
+            while running.waiting:
+                running.waiting[0].cancel()
             return
         plan = self._keep(running.search, result)
-        for waiter in waiting:
-            self._answer(plan).chainDeferred(waiter)
+        while running.waiting:  # whoever is told may cancel what others wait for
+            self._answer(plan).chainDeferred(running.waiting.pop(0))
 
     def _keep(self, search: Search, result: Plan | Failure) -> Plan:
         if isinstance(result, Failure):

@@ -202,12 +202,12 @@ class SystemResolver:
             self._counts["failed"] += 1
         why = f"{lookup.name} has no address, or the name servers cannot be reached"
         self._remember(lookup.name, tuple(lookup.hosts), why)
-        waiting, lookup.waiting = lookup.waiting, []
-        for each in waiting:
+        while lookup.waiting:  # whoever is told may cancel what others wait for
+            waiter = lookup.waiting.pop(0)
             if lookup.hosts:
-                each.callback(tuple(lookup.hosts))
+                waiter.callback(tuple(lookup.hosts))
             else:
-                each.errback(ResolutionFailed(why))
+                waiter.errback(ResolutionFailed(why))
 
     def _remember(self, name: str, hosts: Hosts, why: str) -> None:
         self._cache.pop(name, None)  # so that the oldest answer is the first in the dictionary

@@ -130,10 +130,10 @@ class Search:
     async def _groups(self) -> list[Group]:
         destination, transport = self.destination, transport_of(self.destination)
         if destination.port is None:
-            services = await self._services(transport)
-            found = await _all(ensureDeferred(self._by_srv(*each)) for each in services)
-            if any(found):
-                return [group for groups in found for group in groups]
+            for services in await self._services(transport):
+                found = await _all(ensureDeferred(self._by_srv(*each)) for each in services)
+                if any(found):
+                    return [group for groups in found for group in groups]
         transport = transport or ("TLS" if destination.secure else "UDP")
         if transport in self._denied:
             return []
@@ -141,10 +141,10 @@ class Search:
         hosts = await self._hosts(self._name, {})
         return [((0, self._hops(transport, hosts, port)),)] if hosts else []
 
-    async def _services(self, transport: str) -> list[tuple[str, str]]:
-        """Return transports and SRV names, best first."""
+    async def _services(self, transport: str) -> list[list[tuple[str, str]]]:
+        """Return transports with their SRV names, best first; the second list is for when the first fails."""
         if transport:
-            return [(transport, SERVICES[transport] + self._name)] if transport in SERVICES else []
+            return [[(transport, SERVICES[transport] + self._name)]] if transport in SERVICES else []
         wanted = [
             each
             for each in SERVICES
@@ -159,8 +159,8 @@ class Search:
             for each in pointers.pointers
             if POINTERS.get(each.service) in wanted
         ]
-        # Where all that NAPTR leads to is nothing, the usual names are still better than no call.
-        return list(dict.fromkeys(pointed[:MOST_SERVICES])) or services
+        # Where NAPTR leads to nothing, the usual names are still better than no call.
+        return [list(dict.fromkeys(pointed))[:MOST_SERVICES], services]
 
     async def _by_srv(self, transport: str, name: str) -> list[Group]:
         """Return the servers of one service, one group for each priority."""

@@ -49,11 +49,11 @@ def logged():
 
 
 def test_resolved_at_the_start(following):
-    """The name is looked up at once, for its addresses and not for services."""
+    """The name is looked up at once."""
     assert following.name.address is None
     following.name.start()
     assert following.told == ["198.51.100.7"]
-    assert following.resolver.asked == [(NAME, 5060, "UDP")]
+    assert following.resolver.asked == [NAME]
 
 
 def test_looked_up_every_minute(following):
@@ -78,6 +78,28 @@ def test_addresses_that_rotate(following):
     assert following.told == ["198.51.100.7", "198.51.100.9"]
 
 
+@pytest.mark.parametrize(("family", "address"), [(4, "198.51.100.7"), (6, "2001:db8::7")])
+def test_one_family(family, address):
+    """Addresses of the other family do not count, wherever they stand."""
+    resolver = MemoryResolver({NAME: ["198.51.100.7", "198.51.100.8", "2001:db8::7"]})
+    clock = Clock()
+    name = FollowedName(NAME, clock, resolver.resolve, lambda: None, family=family)
+    name.start()
+    assert name.address == address
+    name.stop()
+    assert clock.getDelayedCalls() == []
+
+
+def test_only_the_other_family(following, logged):
+    """A name that has lost its IPv4 address is one that cannot be resolved: tried again soon, said once."""
+    following.name.start()
+    following.resolver.names[NAME] = "2001:db8::7"
+    following.clock.pump([60, 5, 10])
+    assert following.asked == 4
+    assert following.name.address == "198.51.100.7"
+    assert logged()[1:] == [(LogLevel.warn, f"{NAME} has no IPv4 address; 198.51.100.7 is kept")]
+
+
 def test_a_failure_keeps_the_address(following, logged):
     """A name server that is away takes nothing; one warning, and one line when it is well again."""
     following.name.start()
@@ -85,7 +107,7 @@ def test_a_failure_keeps_the_address(following, logged):
     following.clock.pump([60, 5, 10, 20])
     assert following.name.address == "198.51.100.7"
     assert following.told == ["198.51.100.7"]
-    assert logged()[1:] == [(LogLevel.warn, f"{NAME} has no IPv4 address; 198.51.100.7 is kept")]
+    assert logged()[1:] == [(LogLevel.warn, f"{NAME} has no IPv4 or IPv6 address; 198.51.100.7 is kept")]
     following.resolver.names[NAME] = "198.51.100.7"
     following.clock.pump([40, 60])
     assert logged()[2:] == [(LogLevel.info, f"{NAME} can be resolved again")]
@@ -168,7 +190,7 @@ def test_stopped_by_the_one_who_is_told():
 def test_a_resolver_with_a_bug(logged):
     """An unexpected exception is logged with its traceback, and the name is tried again."""
     clock, told = Clock(), []
-    answers = [fail(RuntimeError("a bug")), MemoryResolver({NAME: "198.51.100.7"}).resolve(NAME, 5060, "UDP")]
+    answers = [fail(RuntimeError("a bug")), MemoryResolver({NAME: "198.51.100.7"}).resolve(NAME)]
     name = FollowedName(NAME, clock, lambda *question: answers.pop(0), lambda: told.append(name.address))
     name.start()
     assert logged() == [(LogLevel.critical, f"looking up {NAME}")]

@@ -51,7 +51,7 @@ class NameServer(common.ResolverBase):
         for name in {words[0] for words in lines}:
             self.records[name.lower()] = []
         for name, ttl, kind, *data in lines:
-            values: list[Any] = [word.strip('"') for word in data]
+            values: list[Any] = ["" if word == "." else word.strip('"') for word in data]
             if kind == "NAPTR":
                 values[2:5] = [value.encode() for value in values[2:5]]
             payload = RECORDS[kind](*values, ttl=int(ttl))

@@ -67,7 +67,8 @@ def test_resolv_conf(file):
     """The first three name servers count, in their order; what is no address is left out."""
     file.write_text(
         "search home.test\n; old\n#nameserver 192.0.2.1\nnameserver\nnameserver nobody\n"
-        "nameserver 192.0.2.2\nnameserver fe80::1%eth0\noptions ndots:2\nnameserver 192.0.2.2\nnameserver 2001:DB8:0::53 # v6\n"
+        "nameserver 192.0.2.2\nnameserver fe80::1%eth0\noptions ndots:2\nnameserver 192.0.2.2\n"
+        "nameserver 2001:DB8:0::53 # v6\n"
         "nameserver 192.0.2.4\n"
     )
     assert ResolvConf(str(file)).servers() == (

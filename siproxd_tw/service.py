@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping
+from itertools import product
 from typing import Any
 
 from twisted.application.service import MultiService
@@ -18,21 +19,26 @@ from twisted.logger import Logger
 from zope.interface import implementer
 
 from siproxd_tw.config.settings import Config
-from siproxd_tw.interfaces import Address, IAddresses, IMediaRelay, IResolver, IStatus, Side
+from siproxd_tw.interfaces import Address, IAddresses, IMediaRelay, IResolver, IStatus, ITransport, Side
 from siproxd_tw.media.relay import LocalRelay, NoRelay
 from siproxd_tw.proxy.authentication import Authentication
 from siproxd_tw.proxy.core import ProxyCore
 from siproxd_tw.proxy.dialogs import Dialogs
 from siproxd_tw.proxy.dress import Dress
-from siproxd_tw.proxy.location import Location, dumps, loads
+from siproxd_tw.proxy.limits import Limits
+from siproxd_tw.proxy.location import Location
 from siproxd_tw.proxy.masquerade import Masquerade
 from siproxd_tw.proxy.offeranswer import OfferAnswer
+from siproxd_tw.proxy.references import References
 from siproxd_tw.proxy.regfile import RegistrationFile
+from siproxd_tw.proxy.regformat import dumps, loads
 from siproxd_tw.proxy.registrar import Registrar
 from siproxd_tw.proxy.routing import Routing
 from siproxd_tw.proxy.validation import Access
 from siproxd_tw.transport.layer import SignallingLayer
 from siproxd_tw.transport.ports import CannotListen
+from siproxd_tw.transport.stream import StreamTransport
+from siproxd_tw.transport.tls import TLS, TLSUnusable
 from siproxd_tw.transport.udp import UDPTransport
 
 __all__ = ["Siproxd"]
@@ -72,13 +78,20 @@ class Siproxd(MultiService):
             if config.media.enabled
             else NoRelay()
         )
-        self.signalling = SignallingLayer(reactor, addresses, secret)
+        self.signalling = SignallingLayer(
+            reactor, addresses, secret, most_transactions=config.sip.most_transactions
+        )
         self._dialogs = Dialogs()
         self._authentication = Authentication(config.auth, secret)
         self.core = self._build_core(self.relay, resolver, secret)
         self.signalling.serve(self.core)
         self._file = RegistrationFile(config.registrar.file, in_thread) if config.registrar.file else None
-        self._transports: dict[str, UDPTransport] = {}
+        self._tls: TLS | None = None
+        self._transports: dict[tuple[str, str], Any] = {}
+        self.transports: tuple[str, ...] = ()
+        """The transports by which somebody outside can be reached at this moment, as Via spells them."""
+        self.families: tuple[int, ...] = ()
+        """The address families that there are outside at this moment: 4, 6."""
         self._trouble = ""
         self._saving: IDelayedCall | None = None
         self._ticking = LoopingCall(self._tick)
@@ -86,9 +99,14 @@ class Siproxd(MultiService):
 
     def _build_core(self, relay: IMediaRelay, resolver: IResolver, secret: bytes) -> ProxyCore:
         config, addresses, sip = self._config, self._addresses, self._config.sip
-        ports = frozenset(self._ports().values())
-        access = Access(config.access, is_known_peer=lambda host: self.core.knows_server(host))
-        masquerade = Masquerade(addresses, self.location, sip.port)
+        transports = config.transports
+        ports = frozenset({sip.port, transports.tls_port, transports.ws_port, transports.wss_port} - {0})
+
+        def known(host: str) -> bool:
+            return self.core.knows_server(host)
+
+        access = Access(config.access, is_known_peer=known)
+        masquerade = Masquerade(addresses, self.location, sip.port, {"tls": config.transports.tls_port or 5061})
         routing = Routing(
             config.routing, addresses, self.location, self._dialogs, sip, ports=ports, trusts=access.trusts
         )
@@ -98,7 +116,7 @@ class Siproxd(MultiService):
             signalling=self.signalling,
             resolver=resolver,
             access=access,
-            limits=Limits(),
+            limits=Limits(is_known_peer=known),
             authentication=self._authentication,
             routing=routing,
             registrar=Registrar(
@@ -121,6 +139,8 @@ class Siproxd(MultiService):
         super().startService()  # type: ignore[no-untyped-call]
         self._authentication.refresh(self._reactor.seconds())
         self._load()
+        if self._tls is None:
+            self._load_tls()
         self._bind()
         self._addresses.watch(self._rebind)
         self._ticking.start(TICK, now=False)
@@ -144,63 +164,84 @@ class Siproxd(MultiService):
     # sockets
 
     def _ports(self) -> dict[str, int]:
-        """Return where each transport listens; those of TLS have a port without a certificate, too: none."""
+        """Return where each transport listens. TLS has a port also when nothing listens there."""
         sip, transports = self._config.sip, self._config.transports
-        ports = {"UDP": sip.port, "TCP": sip.port}
-        if transports.certificate:
-            ports |= {"TLS": transports.tls_port, "WSS": transports.wss_port}
-        ports["WS"] = transports.ws_port
+        ports = {"UDP": sip.port, "TCP": sip.port, "WS": transports.ws_port}
+        if self._tls is not None:
+            ports["TLS"] = transports.tls_port
+            if self._tls.serves:
+                ports["WSS"] = transports.wss_port
         return {name: port for name, port in ports.items() if port}
 
-    def _wanted(self) -> dict[Side, tuple[str, ...]]:
-        return {side: tuple(self._addresses.bound(side)) for side in (Side.OUTSIDE, Side.INSIDE)}
+    def _load_tls(self) -> None:
+        """Have TLS, if only for connections of ours; without its libraries it is missed only if asked for."""
+        tls = TLS(self._config.transports, self._reactor)
+        try:
+            tls.load()
+        except TLSUnusable as unusable:
+            if tls.serves:
+                local = Address(self._addresses.listening(Side.INSIDE) or "", self._config.transports.tls_port)
+                raise CannotListen("TLS", local, str(unusable)) from None
+            self._log.info("no TLS: {why}", why=str(unusable))
+        else:
+            self._tls = tls
 
     def _bind(self) -> None:
-        """Have one socket per own address and transport; on a one-armed gateway one serves both sides.
+        """Have one socket per own address and transport; on a one-armed gateway it serves both sides.
 
         Raises CannotListen when all that can be bound is bound.
         """
-        wanted = self._wanted()
-        kept = {host for hosts in wanted.values() for host in hosts}
-        for gone in [key for key in self._transports if key[1] not in kept]:
-            self._log.info("{name} on {host} is gone", name=gone[0], host=gone[1])
-            self._transports.pop(gone).stop()
+        wanted = {side: tuple(self._addresses.bound(side)) for side in (Side.OUTSIDE, Side.INSIDE)}
+        self._unbind({host for hosts in wanted.values() for host in hosts})
         refused: CannotListen | None = None
-        table: dict[tuple[Side, str, bool], Any] = {}
+        table: dict[tuple[Side, str, bool], ITransport] = {}
         for side, hosts in wanted.items():
-            for host in hosts:
-                for name in self._names():
-                    transport = self._transports.get((name, host))
-                    if transport is None or not transport.listening:
-                        try:
-                            transport = self._listen(name, host, side)
-                        except CannotListen as why:
-                            refused = why
-                            continue
-                    table[side, name, ":" in host] = transport
+            for host, (name, port) in product(hosts, self._ports().items()):
+                transport = self._transports.get((name, host))
+                if transport is None or not transport.listening:
+                    try:
+                        transport = self._listen(name, Address(host, port), side)
+                    except CannotListen as why:
+                        refused = why
+                        continue
+                table[side, name, ":" in host] = transport
         self.signalling.use(table)
+        outside = [(name, six) for side, name, six in table if side is Side.OUTSIDE]
+        self.transports = tuple(name for name in ("UDP", "TCP", "TLS") if any(name in each for each in outside))
+        self.families = tuple(sorted({6 if six else 4 for _, six in outside}))
         if refused is not None:
             raise refused
 
-    def _names(self) -> list[str]:
-        """Return the transports that are used: TLS also without a certificate, for connections of ours."""
-        names = list(self._ports())
-        return names if "TLS" in names or not self._tls.usable else [*names, "TLS"]
+    def _unbind(self, kept: set[str]) -> None:
+        for gone in [key for key in self._transports if key[1] not in kept]:
+            self._log.info("{name} on {host} is gone", name=gone[0], host=gone[1])
+            self._transports.pop(gone).stop()
 
-    def _listen(self, name: str, host: str, side: Side) -> Any:
-        local = Address(host, self._ports().get(name, 0))
+    def _listen(self, name: str, local: Address, side: Side) -> Any:
         transport = self._transport(name, local, side)
-        if local.port:
+        if name == "UDP":
+            transport.listen(self._reactor.listenUDP)
+        else:
             transport.listen()
-            self._log.info(
-                "{name} bound to port {port} on {host} ({side})",
-                name=name,
-                port=local.port,
-                host=host,
-                side=side.value,
-            )
-        self._transports[name, host] = transport
+        self._transports[name, local.host] = transport
+        self._log.info(
+            "{name} bound to port {port} on {host} ({side})",
+            name=name,
+            port=local.port,
+            host=local.host,
+            side=side.value,
+        )
         return transport
+
+    def _transport(self, name: str, local: Address, side: Side) -> Any:
+        config, dscp = self._config.transports, self._config.sip.dscp
+        if name == "UDP":
+            return UDPTransport(local, side, self.signalling.received, dscp)
+        kind: Any = StreamTransport
+        if name in ("WS", "WSS"):
+            from siproxd_tw.transport.websocket import WebSocketTransport as kind  # needs an extra package
+        tls = self._tls if name in ("TLS", "WSS") else None
+        return kind(name, local, side, self.signalling, config, reactor=self._reactor, tls=tls, dscp=dscp)
 
     def _rebind(self) -> None:
         """Bind what has changed; what cannot be bound now is tried again at every tick."""

@@ -148,7 +148,7 @@ class ProxyCore:
         validate(request)
         if method == "OPTIONS" and hops_left(request) == 0:
             raise self._about_us(request)
-        if begins:
+        if begins and method != "REGISTER":  # which of two ways to check that one is to be found out
             self._authentication.check_request(request, flow, now)
         sent_from = self._sent_from(request, flow)
         copy = self._copied(request, flow)
@@ -181,6 +181,8 @@ class ProxyCore:
         except Refused as refusal:
             if refusal.why == OURSELVES and context.method == "OPTIONS":
                 raise self._about_us(context.request) from None
+            if not self._access.may_begin(context.flow):
+                raise Refused(None, "not in hosts_allow_outside, and no such dialog") from None
             # Sent outside and back again unchanged: a provider may send it to another phone here,
             # but for nobody here it is a loop.
             raise Refused(482, "loop") if sent_from else refusal from None
@@ -285,6 +287,7 @@ class ProxyCore:
             return
         if context.flow.side is Side.OUTSIDE:
             raise Refused(403, "REGISTER from outside for somebody else")
+        self._authentication.check_request(context.request, context.flow, now)
         context.targets = [target]
         await self._forward(context)
 

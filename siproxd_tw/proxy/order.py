@@ -50,7 +50,7 @@ class InOrder:
         """Go on with `work` until it waits for a Deferred, which is returned; None at its end."""
         try:
             if isinstance(result, Failure):
-                return result.throwExceptionIntoGenerator(work)  # type: ignore[no-any-return, arg-type]
+                return result.throwExceptionIntoGenerator(work)  # type: ignore[no-any-return]
             return work.send(result)  # type: ignore[no-any-return]
         except StopIteration:
             return None

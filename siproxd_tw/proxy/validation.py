@@ -102,6 +102,10 @@ class Access:
         """
         return self._rights(flow).register
 
+    def may_begin(self, flow: Flow) -> bool:
+        """Whether this peer may begin anything: who may not is to learn nothing either."""
+        return self._rights(flow).begin or self._is_known_peer(flow.remote.host)
+
     def trusts(self, flow: Flow) -> bool:
         """Whether this peer outside may reach every inside address that it names (hosts_trust_outside)."""
         return self._rights(flow).trusted

@@ -18,14 +18,15 @@ from typing import Any
 
 from twisted.internet.defer import Deferred, succeed
 from twisted.internet.error import CannotListenError, InvalidAddressError, MessageLengthError
-from twisted.internet.interfaces import IListeningPort, ISystemHandle
+from twisted.internet.interfaces import IListeningPort
 from twisted.internet.protocol import DatagramProtocol
 from twisted.logger import Logger
-from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from siproxd_tw.interfaces import Address, Flow, IStatus, ITransport, Side
+from siproxd_tw.transport.bugs import Bugs
 from siproxd_tw.transport.ports import refused
+from siproxd_tw.transport.sockets import check_dscp, mark, set_option
 
 __all__ = ["LARGEST_DATAGRAM", "RECEIVE_BUFFER", "UDPTransport"]
 
@@ -56,16 +57,14 @@ class UDPTransport(DatagramProtocol):
     _log = Logger()
 
     def __init__(self, local: Address, side: Side, received: Received, dscp: int = 0) -> None:
-        if not 0 <= dscp <= 63:
-            raise ValueError(f"DSCP {dscp} is not in 0..63")
         self.local = local
         self.side = side
         self._received = received
-        self._dscp = dscp
+        self._dscp = check_dscp(dscp)
         self._port: IListeningPort | None = None
         self._counts: Counter[str] = Counter()
         self._send_errors: Counter[str] = Counter()
-        self._bugs: Counter[object] = Counter()
+        self._bugs = Bugs()
 
     def listen(self, listen_udp: Callable[..., IListeningPort]) -> None:
         """Bind the socket with `listen_udp`, a function like IReactorUDP.listenUDP.
@@ -117,7 +116,8 @@ class UDPTransport(DatagramProtocol):
             "local": str(self.local),
             "side": self.side.value,
             "listening": self.listening,
-            **{key: self._counts[key] for key in ("received", "sent", "refused", "failures")},
+            **{key: self._counts[key] for key in ("received", "sent", "refused")},
+            "failures": self._bugs.count,
             "send_errors": dict(self._send_errors),
         }
 
@@ -129,7 +129,8 @@ class UDPTransport(DatagramProtocol):
         try:
             self._received(datagram, self, Address(addr[0], addr[1]))
         except Exception:
-            self._failed(Failure(), len(datagram), addr)
+            what = f"a datagram of {len(datagram)} bytes"
+            self._bugs.caught(self.name, self.local, what, Address(addr[0], addr[1]))
 
     def connectionRefused(self) -> None:
         """Count an ICMP error; it does not say which of the peers is meant."""
@@ -151,46 +152,11 @@ class UDPTransport(DatagramProtocol):
             reason=reason,
         )
 
-    def _failed(self, failure: Failure, size: int, addr: Any) -> None:
-        """Log a bug once in full; from then on it is counted, so that no peer can fill the disk."""
-        self._counts["failures"] += 1
-        place = (failure.type, failure.frames[-1][:3] if failure.frames else None)
-        self._bugs[place] += 1
-        if self._bugs[place] == 1:
-            self._log.failure(
-                "UDP {local}: failed at a datagram of {size} bytes from {peer}",
-                failure=failure,
-                local=self.local,
-                size=size,
-                peer=Address(addr[0], addr[1]),
-            )
-
     def _tune(self, port: IListeningPort) -> None:
         if hasattr(port, "maxThroughput"):
             port.maxThroughput = BATCH
-        if not ISystemHandle.providedBy(port):
-            return
-        handle = port.getHandle()
-        self._set(handle, socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER)
-        if self._dscp:
-            level, option = (
-                (socket.IPPROTO_IPV6, socket.IPV6_TCLASS)
-                if ":" in self.local.host
-                else (socket.IPPROTO_IP, socket.IP_TOS)
-            )
-            self._set(handle, level, option, self._dscp << 2)
-
-    def _set(self, handle: Any, level: int, option: int, value: int) -> None:
-        try:
-            handle.setsockopt(level, option, value)
-        except OSError as error:
-            self._log.warn(
-                "UDP {local}: socket option {option} cannot be {value}: {error}",
-                local=self.local,
-                option=option,
-                value=value,
-                error=error,
-            )
+        set_option(port, self.local, socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER)
+        mark(port, self.local, self._dscp)
 
 
 def _reason(error: Exception) -> str:

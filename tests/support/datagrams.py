@@ -2,7 +2,8 @@
 """UDP without a network: a fake that behaves like Twisted's, and the loopback that it is verified against.
 
 `MemoryNetwork` offers `listenUDP` as a reactor does, `peer` for the other ends, and nothing else
-that a provider under test would see. What the fake promises:
+that a provider under test would see; TCP, which both networks have too, is in streams.py. What the
+fake promises:
 
 - A datagram is never delivered inside the `write` that sends it, as with a real socket: it is queued,
   and delivered in order by the outermost `Peer.send`, by `flush`, by reading what a peer received,
@@ -39,6 +40,9 @@ from twisted.internet.interfaces import (
 from twisted.internet.protocol import AbstractDatagramProtocol, DatagramProtocol
 from twisted.internet.task import deferLater
 from zope.interface import implementer
+
+from tests.support.memorysocket import MemorySocket
+from tests.support.streams import LoopbackStreams, MemoryStreams
 
 MAXIMUM = 65507
 """The longest payload of a UDP datagram over IPv4, bytes."""
@@ -86,21 +90,6 @@ class Peer:
         self._received.append(datagram)
         if self.react is not None:
             self.react(datagram)
-
-
-class MemorySocket:
-    """What `getHandle` returns: remembers the options that were set."""
-
-    def __init__(self) -> None:
-        self.options: dict[tuple[int, int], Any] = {}
-
-    def setsockopt(self, level: int, option: int, value: Any) -> None:
-        """Remember one option."""
-        self.options[level, option] = value
-
-    def getsockopt(self, level: int, option: int) -> Any:
-        """Return what was set, or 0."""
-        return self.options.get((level, option), 0)
 
 
 @implementer(IListeningPort, IUDPTransport, ISystemHandle)
@@ -186,21 +175,22 @@ class MemoryPort:
 
 
 @implementer(IReactorUDP)
-class MemoryNetwork:
-    """One network with one gateway on it (every `listenUDP`) and any number of peers.
+class MemoryNetwork(MemoryStreams):
+    """One network with one gateway on it (every `listenUDP` and `listenTCP`) and any number of peers.
 
     `own` are the gateway's addresses; with none given it has every address that it asks for.
     Change `addresses` to take one from it or to give it another one.
     """
 
     def __init__(self, *own: str, clock: IReactorTime | None = None) -> None:
+        super().__init__()
         self.addresses: set[str] | None = set(own) or None
         self.bound: dict[HostPort, MemoryPort] = {}
         """The gateway's open sockets."""
         self.lost: list[Datagram] = []
         """Sent to where nobody is."""
         self.carried: list[Datagram] = []
-        """Every datagram that was sent, also the lost ones."""
+        """Every datagram that was sent, also the lost ones, and everything written to a stream."""
         self.errors: dict[HostPort | str, OSError] = {}
         """Destinations, or whole hosts, that the gateway cannot send to, and what it gets instead."""
         self.lose: Callable[[Datagram], bool] | None = None
@@ -251,6 +241,10 @@ class MemoryNetwork:
         idle = self._wake is None or not self._wake.active()
         if self._clock is not None and idle and not self._flushing:
             self._wake = self._clock.callLater(0, self.flush)
+
+    def note(self, data: bytes, source: HostPort, destination: HostPort) -> None:
+        """Take note of what goes by a stream."""
+        self.carried.append(Datagram(data, source, destination))
 
     def carry(self, datagram: Datagram) -> None:
         """Take a datagram on its way."""
@@ -316,10 +310,11 @@ class _LoopbackPeer(DatagramProtocol):
         self.peer.arrived(Datagram(datagram, addr, self.peer.address))
 
 
-class LoopbackNetwork:
+class LoopbackNetwork(LoopbackStreams):
     """The same on real sockets; use addresses of 127.0.0.0/8 only, and `close` it at the end."""
 
     def __init__(self, reactor: Any) -> None:
+        super().__init__()
         self._reactor = reactor
         self._peers: dict[HostPort, tuple[Peer, Any]] = {}
 
@@ -354,6 +349,7 @@ class LoopbackNetwork:
 
     async def close(self) -> None:
         """Close the peers' sockets."""
+        await self.close_streams()
         for _, port in self._peers.values():
             await (port.stopListening() or succeed(None))
         self._peers.clear()

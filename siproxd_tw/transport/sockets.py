@@ -1,0 +1,50 @@
+# SPDX-License-Identifier: MIT
+"""Options of sockets that are worth having and that nothing depends on: a refusal is logged, no more."""
+
+from __future__ import annotations
+
+import socket
+from typing import Any
+
+from twisted.internet.interfaces import ISystemHandle
+from twisted.logger import Logger
+
+from siproxd_tw.interfaces import Address
+
+__all__ = ["check_dscp", "mark", "set_option"]
+
+_log = Logger()
+
+
+def check_dscp(dscp: int) -> int:
+    """Return `dscp` if it is one (RFC 2474), raise ValueError if not."""
+    if not 0 <= dscp <= 63:
+        raise ValueError(f"DSCP {dscp} is not in 0..63")
+    return dscp
+
+
+def mark(transport: object, local: Address, dscp: int) -> None:
+    """Mark what the socket of `transport` sends with `dscp`; 0 leaves it as it is."""
+    if not dscp:
+        return
+    if ":" in local.host:
+        set_option(transport, local, socket.IPPROTO_IPV6, socket.IPV6_TCLASS, dscp << 2)
+    else:
+        set_option(transport, local, socket.IPPROTO_IP, socket.IP_TOS, dscp << 2)
+
+
+def set_option(transport: object, local: Address, level: int, option: int, value: int) -> None:
+    """Set an option of the socket of `transport`, if it has one."""
+    if not ISystemHandle.providedBy(transport):
+        return
+    handle: Any = transport.getHandle()
+    try:
+        handle.setsockopt(level, option, value)
+    except OSError as error:
+        _log.warn(
+            "{local}: socket option {option} cannot be {value}: {error}",
+            local=local,
+            option=option,
+            value=value,
+            error=error,
+        )

@@ -13,7 +13,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from ipaddress import ip_address
+from ipaddress import IPv6Address, ip_address
 from itertools import pairwise
 from typing import NamedTuple
 
@@ -84,14 +84,23 @@ class NetworkAddress:
     text: str
     """The address as written, without the TTL and the count of a multicast address."""
     host: str | None
-    """The address in its usual form; None for a host name."""
+    """The address in its usual form; None for a host name, or an address with a scope."""
     start: int
     """Where the address type starts."""
     host_start: int
     end: int
     """Where the address ends, before any TTL."""
+    suffix_end: int
+    """Where the TTL and the count end."""
     type: str
     """The address type as written."""
+
+    @property
+    def family(self) -> int:
+        """4 or 6: that of the address, for a host name that of the type; 0 if neither says it."""
+        if self.host is not None:
+            return 6 if ":" in self.host else 4
+        return {"IP4": 4, "IP6": 6}.get(self.type.upper(), 0)
 
     @property
     def is_hold(self) -> bool:
@@ -99,11 +108,28 @@ class NetworkAddress:
         return self.host in ("0.0.0.0", "::")
 
     def moved(self, host: str, reason: str) -> list[Edit]:
-        """Return what makes it `host`; the address type follows."""
+        """Return what makes it `host`; the address type follows.
+
+        What is behind the address means another thing in the other family (RFC 8866 section 5.7), and
+        goes with the type.
+        """
         kind = "IP6" if ":" in host else "IP4"
+        edits = []
+        end = self.end
         if self.type.upper() != kind:
-            return [Edit(self.start, self.end, f"{kind} {host}".encode(), reason)]
-        return [Edit(self.host_start, self.end, host.encode(), reason)] if self.text != host else []
+            edits.append(Edit(self.start, self.start + len(self.type), kind.encode(), reason))
+            end = self.suffix_end
+        if self.text != host or end != self.end:
+            edits.append(Edit(self.host_start, end, host.encode(), reason))
+        return edits
+
+    def relayed(self, host: str) -> list[Edit]:
+        """Return what makes a connection address `host`, or leaves it a hold of the same family."""
+        if not self.is_hold:
+            return self.moved(host, "connection address")
+        if (":" in host) == (self.family == 6):
+            return []
+        return self.moved("::" if ":" in host else "0.0.0.0", "hold in the other address family")
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,7 +204,7 @@ class MediaDescription:
         """Return what makes it point to `host` and `port`; None leaves the port."""
         if not self.is_udp:
             return []
-        edits = [e for c in self.connections if not c.is_hold for e in c.moved(host, "connection address")]
+        edits = [edit for connection in self.connections for edit in connection.relayed(host)]
         if self.port > 0 and port is not None and port != self.port:
             edits.append(Edit(self.port_start, self.port_end, b"%d" % port, "media port"))
         if self.rtcp is not None:
@@ -233,21 +259,33 @@ class SessionDescription:
             misplaced=tuple((line.start, line.following) for line in session if line.attribute == b"rtcp"),
         )
 
+    @property
+    def located(self) -> MediaDescription | None:
+        """The first stream for a relay that says where it is, by an address or a name; None without one."""
+        for media in self.media:
+            if media.is_relayable and media.connection is not None and not media.connection.is_hold:
+                return media
+        return None
+
+    @property
+    def family(self) -> int:
+        """The address family in which its sender receives, 4 or 6; 0 when it does not show."""
+        media = self.located
+        return 0 if media is None or media.connection is None else media.connection.family
+
     def relayed(self, host: str, ports: Mapping[int, int]) -> list[Edit]:
         """Return the edits that make every stream over UDP come to `host`.
 
         `ports` has the RTP port for each index of `media` that is relayed; its RTCP port
-        is one above. Addresses that mean hold, disabled media and media over TCP stay;
-        everything of ICE goes.
+        is one above. Addresses that mean hold stay what they are in the family of `host`, disabled
+        media and media over TCP stay, everything of ICE goes.
         """
         edits = [Edit(start, end, b"", "ICE") for start, end in self.ice]
         edits += [Edit(start, end, b"", "RTCP port outside any media") for start, end in self.misplaced]
         if self.origin is not None:
             edits += self.origin.moved(host, "origin address")
         if self._session_address_is_ours():
-            edits += [
-                e for c in self.connections if not c.is_hold for e in c.moved(host, "connection address")
-            ]
+            edits += [edit for connection in self.connections for edit in connection.relayed(host)]
         for media in self.media:
             edits += media.relayed(host, ports.get(media.index))
         return sorted(edits)
@@ -286,16 +324,22 @@ def _network_address(tokens: Sequence[_Token]) -> NetworkAddress | None:
         return None
     text = address.text.partition(b"/")[0]
     shown = text.decode("ascii", "replace")
-    kind = addrtype.text.decode("ascii", "replace")
+    kind = addrtype.text.decode("latin-1")
     end = address.start + len(text)
-    return NetworkAddress(shown, _ip(shown), addrtype.start, address.start, end, kind)
+    return NetworkAddress(shown, _ip(shown), addrtype.start, address.start, end, address.end, kind)
 
 
 def _ip(text: str) -> str | None:
+    """Read an address that others can use: a scope is known to its own host only (RFC 4007 section 6)."""
     try:
-        return str(ip_address(text))
+        address = ip_address(text)
     except ValueError:
         return None
+    if isinstance(address, IPv6Address):
+        if address.scope_id is not None:
+            return None
+        address = address.ipv4_mapped or address
+    return str(address)
 
 
 def _origin(session: Sequence[_Line]) -> NetworkAddress | None:

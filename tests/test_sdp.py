@@ -13,6 +13,7 @@ from tests.support.descriptions import check_relayed, relayed
 from tests.support.vectors import HERE, Vector, load
 
 RELAY = "203.0.113.1"
+RELAY6 = "2001:db8::1"
 VECTORS = load(HERE, "sdp-rfc")
 
 
@@ -197,9 +198,20 @@ class TestAddresses:
         assert description.media[0].target == ("10.0.0.77", 40000)
         assert b"10.0.0." not in relayed(description, RELAY)
 
-    @pytest.mark.parametrize("address", ["IN IP4 0.0.0.0", "IN IP6 ::", "IN IP6 0:0:0:0:0:0:0:0"])
-    def test_hold(self, address):
-        """The address that means hold stays, in the session and in the media; the origin becomes ours."""
+    @pytest.mark.parametrize(
+        ("address", "host", "after"),
+        [
+            ("IN IP4 0.0.0.0", RELAY, "IN IP4 0.0.0.0"),
+            ("IN IP6 ::", RELAY6, "IN IP6 ::"),
+            ("IN IP6 0:0:0:0:0:0:0:0", RELAY6, "IN IP6 0:0:0:0:0:0:0:0"),
+            ("IN IP4 0.0.0.0", RELAY6, "IN IP6 ::"),
+            ("IN IP6 ::", RELAY, "IN IP4 0.0.0.0"),
+            ("IN IP6 0:0:0:0:0:0:0:0", RELAY, "IN IP4 0.0.0.0"),
+            ("IN IP6 0.0.0.0", RELAY, "IN IP6 0.0.0.0"),
+        ],
+    )
+    def test_hold(self, address, host, after):
+        """The address that means hold stays, or becomes that of the other family; the origin becomes ours."""
         for body in (
             CALL.replace(b"c=IN IP4 10.0.0.10", f"c={address}".encode()),
             CALL + f"c={address}\r\n".encode(),
@@ -207,9 +219,10 @@ class TestAddresses:
             description = SessionDescription.parse(body)
             assert description.media[0].is_held
             assert description.media[0].target is description.media[0].rtcp_target is None
-            after = relayed(description, RELAY)
-            assert f"c={address}\r\n".encode() in after
-            assert b"m=audio 7070 " in after and b"10.0.0.10" not in after
+            edited = relayed(description, host)
+            assert f"c={after}\r\n".encode() in edited
+            assert b"m=audio 7070 " in edited and b"10.0.0.10" not in edited
+            assert SessionDescription.parse(edited).media[0].is_held
 
     def test_origin_of_a_held_session(self):
         """An origin of 0.0.0.0 becomes ours all the same."""
@@ -222,6 +235,14 @@ class TestAddresses:
         body = CALL.replace(b"c=IN IP4 10.0.0.10", b"c=IN IP4 233.252.0.1/127/3")
         assert b"c=IN IP4 203.0.113.1/127/3\r\n" in edited(body)
 
+    @pytest.mark.parametrize("address", ["IP4 233.252.0.1/127/3", "IP6 FF15::101/3"])
+    def test_a_ttl_is_no_count(self, address):
+        """In the other family the numbers behind the address mean something else, and go with its type."""
+        host = RELAY6 if "IP4" in address else RELAY
+        body = CALL.replace(b"c=IN IP4 10.0.0.10", f"c=IN {address}".encode())
+        kind = "IP6" if "IP4" in address else "IP4"
+        assert f"c=IN {kind} {host}\r\n".encode() in relayed(SessionDescription.parse(body), host)
+
     def test_the_type_follows_the_address(self):
         """From IPv4 to IPv6 and back the address type changes with the address, spelt as one likes."""
         six = relayed(SessionDescription.parse(CALL), "2001:db8::1")
@@ -229,6 +250,39 @@ class TestAddresses:
         assert b"c=IN IP6 2001:db8::1\r\n" in six
         back = relayed(SessionDescription.parse(six.replace(b"IP6", b"ip6")), RELAY)
         assert back == edited(CALL)
+
+    def test_a_change_of_family_is_two_edits(self):
+        """The type and the address are replaced, each by itself; what is between them stays."""
+        body = CALL.replace(b"c=IN IP4 10.0.0.10", b"c=IN\tip4  10.0.0.10")
+        edits = SessionDescription.parse(body).relayed(RELAY6, {})
+        assert [(body[e.start : e.end], e.replacement) for e in edits] == [
+            (b"IP4", b"IP6"),
+            (b"10.0.0.10", b"2001:db8::1"),
+            (b"ip4", b"IP6"),
+            (b"10.0.0.10", b"2001:db8::1"),
+        ]
+
+    @pytest.mark.parametrize("host", [RELAY, RELAY6])
+    def test_a_type_that_does_not_fit(self, host):
+        """The address that is written in the place of the type's own becomes right."""
+        body = CALL.replace(b"c=IN IP4 10.0.0.10", b"c=IN IP4 2001:db8::7")
+        description = SessionDescription.parse(body)
+        assert description.family == 6
+        kind = "IP6" if ":" in host else "IP4"
+        assert f"c=IN {kind} {host}\r\n".encode() in relayed(description, host)
+
+    def test_ipv4_in_ipv6_clothes(self):
+        """A mapped address (RFC 4291 section 2.5.5.2) is met over IPv4: no IPv6 packet can go there."""
+        body = CALL.replace(b"c=IN IP4 10.0.0.10", b"c=IN IP6 ::ffff:10.0.0.10")
+        description = SessionDescription.parse(body)
+        assert description.media[0].target == ("10.0.0.10", 40000) and description.family == 4
+
+    def test_a_scope(self):
+        """The scope of another host says nothing here, so the address does not either."""
+        body = CALL.replace(b"c=IN IP4 10.0.0.10", b"c=IN IP6 fe80::7%eth0")
+        description = SessionDescription.parse(body)
+        assert description.media[0].target is None and description.family == 6
+        assert b"c=IN IP4 203.0.113.1\r\n" in relayed(description, RELAY)
 
     def test_ipv6_in_usual_form(self):
         """An IPv6 address is compared in its usual form, whatever the spelling."""
@@ -261,6 +315,94 @@ class TestAddresses:
         description = SessionDescription.parse(body)
         assert description.media[0].is_relayable and description.media[0].target is None
         assert relayed(description, RELAY) == b"v=0\r\nm=audio 7070 RTP/AVP 0\r\n"
+
+
+class TestFamily:
+    @pytest.mark.parametrize(
+        ("streams", "family"),
+        [
+            ([], 0),
+            (["audio 40000 RTP/AVP 0"], 4),
+            (["audio 40000 RTP/AVP 0", "c=IN IP6 2001:db8::7"], 6),
+            (["audio 0 RTP/AVP 0", "c=IN IP6 ::1", "audio 40000 RTP/AVP 0"], 4),
+            (["message 7394 TCP/MSRP *", "c=IN IP4 10.0.0.9", "audio 4000 udp 0", "c=IN IP6 fd00::7"], 6),
+            (["audio 40000 RTP/AVP 0", "c=IN IP4 0.0.0.0", "video 40010 RTP/AVP 96", "c=IN IP6 fd00::7"], 6),
+            (["audio 40000 RTP/AVP 0", "c=IN IP4 0.0.0.0"], 0),
+            (["audio 40000 RTP/AVP 0", "c=IN IP6 ::"], 0),
+            (["audio 40000 RTP/AVP 0", "c=IN IP6 phone.example.com"], 6),
+            (["audio 40000 RTP/AVP 0", "c=IN X phone.example.com"], 0),
+            (["audio 40000 RTP/AVP 0", "c=TN RFC2543 +1-201-406-4090"], 0),
+        ],
+    )
+    def test_of_a_description(self, streams, family):
+        """The first stream for a relay that says where it is shows the family; a hold does not."""
+        body = b"v=0\r\nc=IN IP4 10.0.0.10\r\n"
+        body += "".join(f"{'' if line[1] == '=' else 'm='}{line}\r\n" for line in streams).encode()
+        assert SessionDescription.parse(body).family == family
+
+    def test_without_any_address(self):
+        """A stream that says nothing about where it is shows no family."""
+        assert SessionDescription.parse(b"v=0\r\nm=audio 40000 RTP/AVP 0\r\n").family == 0
+
+
+ADDRESSES = st.sampled_from(
+    ["IP4 10.0.0.10", "IP6 2001:db8::7", "IP6 FD00:0:0::7", "IP4 phone.example.com", "IP6 phone.example.com"]
+)
+HOLDS = {RELAY: {"IP6 ::": "IP4 0.0.0.0"}, RELAY6: {"IP4 0.0.0.0": "IP6 ::"}}
+BLANKS = st.sampled_from([" ", "  ", "\t"])
+Lines = list[tuple[str, str]]
+"""Lines before and after."""
+
+
+@st.composite
+def connection(draw, host) -> tuple[str, str]:
+    """Draw a c= line, and how it has to leave towards `host`."""
+    before, blank = draw(ADDRESSES | st.sampled_from(["IP4 0.0.0.0", "IP6 ::"])), draw(BLANKS)
+    after = f"IP{6 if ':' in host else 4} {host}"
+    if before in ("IP4 0.0.0.0", "IP6 ::"):
+        after = HOLDS[host].get(before, before)
+    return f"c=IN {before.replace(' ', blank)}", f"c=IN {after.replace(' ', blank)}"
+
+
+@st.composite
+def section(draw, host, number) -> Lines:
+    """Draw an m= section over UDP, and how it has to leave."""
+    port, ours, blank = draw(st.sampled_from([0, 40000, 65535])), 7070 + 2 * number, draw(BLANKS)
+    found = [(f"m=audio {port} RTP/AVP 0", f"m=audio {ours if port else 0} RTP/AVP 0")]
+    found += draw(st.lists(connection(host), max_size=2))
+    if draw(st.booleans()):
+        after = f"IN IP{6 if ':' in host else 4} {host}".replace(" ", blank)
+        before = f"IN {draw(ADDRESSES)}".replace(" ", blank)
+        rtcp = f"a=rtcp:{ours + 1 if port else 53020}"
+        found.append((f"a=rtcp:53020{blank}{before}", f"{rtcp}{blank}{after}"))
+    kept = draw(st.lists(st.sampled_from(["a=sendonly", "b=AS:64", "a=x:10.0.0.10", "i=IP4 10.0.0.10"])))
+    return found + [(line, line) for line in kept]
+
+
+@st.composite
+def conversation(draw) -> tuple[str, Lines]:
+    """Draw the relay's address, and a description line by line as it comes and as it has to leave."""
+    host = draw(st.sampled_from([RELAY, RELAY6]))
+    origin, kind = draw(ADDRESSES), f"IP{6 if ':' in host else 4}"
+    found = [("v=0", "v=0"), (f"o=- 1 1 IN {origin}", f"o=- 1 1 IN {kind} {host}")]
+    found += draw(st.lists(connection(host), max_size=1))
+    for number in range(draw(st.integers(0, 3))):
+        found += draw(section(host, number))
+    return host, found
+
+
+@given(conversation(), st.sampled_from(["\n", "\r\n"]))
+def test_any_mixture_of_families(made, end):
+    """Whatever families a description mixes, it leaves in that of the relay, and holds stay holds."""
+    host, found = made
+    before, after = ("".join(line + end for line in side).encode() for side in zip(*found, strict=True))
+    description = SessionDescription.parse(before)
+    assert relayed(description, host) == after
+    again = SessionDescription.parse(after)
+    assert [m.is_held for m in again.media] == [m.is_held for m in description.media]
+    for edit in description.relayed(host, {}):
+        assert not edit.replacement or not set(before[edit.start : edit.end]) & set(b" \t\r\n")
+        assert before[edit.start : edit.end] != edit.replacement
 
 
 class TestMedia:

@@ -47,6 +47,8 @@ def check_relayed(body: bytes, host: str) -> None:
     for address in addresses(after):
         kept = keeps_session_address and address in after.connections
         assert kept or address.text == host or address.host in HOLD
+        assert kept or (":" in address.text) == (":" in host)
+        assert kept or address.type.upper() == ("IP6" if ":" in host else "IP4") or address.host in HOLD
     assert after.ice == after.misplaced == ()
     assert len(after.media) == len(before.media)
     for old, new in zip(before.media, after.media, strict=True):

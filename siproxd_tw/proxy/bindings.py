@@ -36,8 +36,7 @@ def host_key(host: str) -> str:
 
 @lru_cache(4096)
 def _ipv6_key(text: str) -> str:
-    address = IPv6Address(text.partition("%")[0])  # the zone of a link-local source is no part of it
-    return str(address.ipv4_mapped or address)
+    return str(IPv6Address(text.partition("%")[0]))  # the zone of a link-local source is no part of it
 
 
 def sharing(uri: SIPURI) -> SIPURI:

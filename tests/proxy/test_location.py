@@ -3,6 +3,9 @@
 
 from __future__ import annotations
 
+from hypothesis import given
+from hypothesis import strategies as st
+
 from siproxd_tw.interfaces import Address
 from siproxd_tw.proxy.location import GRACE, Binding, Location
 from siproxd_tw.sip.grammar import unescape
@@ -90,7 +93,8 @@ def test_a_removed_phone_leaves_nothing_behind() -> None:
     assert location.knows_host("10.0.0.10")
     location.remove(bob)
     assert not location.knows_host("10.0.0.10")
-    assert location._by_user == {} == location._by_host
+    location.expire(NOW + 1000)
+    assert not any(vars(location).values())
 
 
 def test_a_binding_outlives_its_expiry_by_the_grace() -> None:
@@ -148,32 +152,158 @@ def test_behind_tells_two_accounts_of_one_line_apart() -> None:
 
 
 def test_behind_a_router_of_its_own() -> None:
-    """A phone behind another NAT is known by its source, if the Contact is the registered one."""
+    """A phone behind another NAT is known by where it comes from and its Contact; the port there changes."""
     alice = binding("sip:alice@192.168.7.7", source=Address("10.0.0.20", 1024))
     location = located(alice)
     assert location.behind(alice.contact, None, Address("10.0.0.20", 1024)) is alice
+    assert location.behind(alice.contact, None, Address("10.0.0.20", 1025)) is alice
+    assert location.behind(alice.contact, None, Address("10.0.0.21", 1024)) is None
     assert location.behind(uri("sip:alice@192.168.7.8"), None, Address("10.0.0.20", 1024)) is None
     assert location.behind(uri("sip:alice@10.0.0.20"), None, Address("10.0.0.20", 1025)) is None
 
 
-def test_destination() -> None:
-    """The Contact, or the source when the Contact is on another host."""
-    assert binding(source=Address("10.0.0.10", 9)).destination == ("10.0.0.10", 5062)
-    assert binding("sip:a@192.168.7.7", source=Address("10.0.0.20", 1024)).destination == ("10.0.0.20", 1024)
-    assert binding("sip:a@192.168.7.7").destination == ("192.168.7.7", None)
+def test_behind_one_flow_it_is_one_phone() -> None:
+    """A phone that has learnt its address behind the NAT says so in its calls: same flow, user, account."""
+    alice = binding("sip:alice@192.168.7.7", source=Address("10.0.0.20", 1024))
+    location = located(alice)
+    contact = uri("sip:alice@10.0.0.20:1024")
+    assert location.behind(contact, alice.aor, Address("10.0.0.20", 1024)) is alice
+    assert location.behind(contact, uri("sip:bob@sip.provider.test"), Address("10.0.0.20", 1024)) is None
+    assert location.behind(contact, alice.aor, Address("10.0.0.20", 1025)) is None
 
 
-def test_same_phone() -> None:
-    """The instance decides where both have one, else the source, else user and host of the Contact."""
+def test_two_phones_with_one_private_address() -> None:
+    """Behind two NATs, on one account: the NAT tells them apart, whoever registered last."""
+    one = binding("sip:alice@192.168.1.2", source=Address("10.0.0.20", 1024))
+    two = binding("sip:alice@192.168.1.2", masked="sip:a~2@203.0.113.1", source=Address("10.0.0.21", 1024))
+    location = located(one, two)
+    for aor in (one.aor, None, uri("sip:anonymous@anonymous.invalid")):
+        assert location.behind(one.contact, aor, Address("10.0.0.20", 5555)) is one
+        assert location.behind(one.contact, aor, Address("10.0.0.21", 5555)) is two
+    location.remove(two)
+    assert location.behind(one.contact, one.aor, Address("10.0.0.21", 5555)) is None
+
+
+def test_behind_goes_by_the_port_before_it_goes_by_age() -> None:
+    """Two lines of one account on one host: the message names the one that it is from."""
+    one, two = binding("sip:alice@10.0.0.10:5062"), binding("sip:alice@10.0.0.10:5064", masked="sip:a~2@h")
+    location = located(one, two)
     source = Address("10.0.0.10", 5062)
-    known = binding(source=source, instance=b'"<urn:uuid:1>"')
-    contact = uri("sip:other@10.0.0.77")
-    assert known.is_same_phone(contact, None, b'"<urn:uuid:1>"')
-    assert not known.is_same_phone(known.contact, source, b'"<urn:uuid:2>"')
-    assert known.is_same_phone(contact, source, b"")
-    assert not known.is_same_phone(contact, Address("10.0.0.10", 5063), b"")
-    assert known.is_same_phone(uri("sip:alice@10.0.0.10:7000"), Address("10.0.0.10", 7000), b"")
-    assert not known.is_same_phone(uri("sip:alice@10.0.0.11"), Address("10.0.0.11", 5062), b"")
+    assert location.behind(uri("sip:alice@10.0.0.10:5062;ob"), one.aor, source) is one
+    assert location.behind(uri("sip:alice@10.0.0.10:5064"), one.aor, source) is two
+    assert location.behind(uri("sip:alice@10.0.0.10:9"), one.aor, source) is two
+
+
+def test_a_phone_that_registered_through_a_proxy_and_calls_itself() -> None:
+    """It speaks from the host of its Contact."""
+    alice = binding("sip:alice@10.0.0.77", source=Address("10.0.0.5", 5060))
+    assert located(alice).behind(alice.contact, alice.aor, Address("10.0.0.77", 5060)) is alice
+
+
+def test_ipv6_addresses_are_compared_by_value() -> None:
+    """However the phone and its account write them, and with the zone of a link-local source."""
+    alice = binding("sip:alice@[2001:DB8:0:0::1]", aor="sip:alice@[2001:db8::5]")
+    alice.source = Address("2001:db8::1", 5060)
+    link = binding("sip:bob@[fe80::1]", "sip:bob@p.test", "sip:bob@h", source=Address("fe80::1%eth0", 5060))
+    location = located(alice, link)
+    assert not link.is_behind_nat
+    assert location.of(uri("sip:alice@[2001:0db8::0005]"), NOW) == [alice]
+    assert location.knows_host("2001:db8::1")
+    assert location.knows_host("fe80::1%eth0")
+    assert location.behind(uri("sip:alice@[2001:db8::1]"), None, Address("2001:db8::1", 1)) is alice
+
+
+# many phones
+
+
+def test_the_answer_is_the_same_among_many() -> None:
+    """A thousand accounts with one user, one Contact and one source host: each account has its own phone."""
+    source = Address("10.0.0.5", 5060)
+    many = [
+        binding("sip:s@10.0.0.5", f"sip:100@tenant{n}.test", f"sip:100~{n}@203.0.113.1", source)
+        for n in range(1000)
+    ]
+    location = located(*many)
+    for n in (0, 500, 999):
+        assert location.of(many[n].aor, NOW) == [many[n]]
+        assert location.masked(many[n].masked, NOW) is many[n]
+        assert location.behind(many[n].contact, many[n].aor, source) is many[n]
+    assert location.with_user(b"100", NOW) == many
+    for each in many[1:]:
+        location.remove(each)
+    assert location.of(many[0].aor, NOW) == [many[0]]
+    assert location.with_user(b"100", NOW) == [many[0]]
+
+
+def test_expire_looks_at_what_is_due() -> None:
+    """Nobody else's expiry is even read: it goes by a calendar."""
+
+    class Watched(float):
+        def __lt__(self, other: float) -> bool:
+            raise AssertionError("looked at")
+
+        def __add__(self, other: float) -> float:
+            return float(self) + other
+
+    due, later = binding(expires=NOW), binding(masked="sip:b@h", expires=Watched(NOW + 100))
+    location = located(due, later)
+    assert location.expire(NOW + GRACE + 0.1) == [due]
+    assert location.expire(NOW + 50) == []
+    assert list(location) == [later]
+
+
+def test_lifetimes_of_centuries_do_not_fill_the_calendar() -> None:
+    """A phone that asks for another lifetime each time leaves no trace of the ones before."""
+    alice = binding()
+    location = Location()
+    for n in range(5000):
+        location.remove(alice)
+        alice.expires = NOW + 1000 * n
+        location.add(alice)
+    assert len(location._dates) < 1100
+    assert len(location._calendar) == 1
+    assert location.expire(NOW + 1000 * 5000) == [alice]
+
+
+@given(
+    st.lists(
+        st.tuples(st.sampled_from(["add", "remove", "expire"]), st.integers(0, 5), st.integers(0, 30)),
+        max_size=40,
+    )
+)
+def test_every_index_says_the_same(steps: list[tuple[str, int, int]]) -> None:
+    """Whatever is entered, taken out and expired: each question has the answer of a plain list."""
+    now, location = NOW, Location()
+    model: list[Binding] = []
+    phones = [
+        binding(f"sip:u{n % 2}@10.0.0.1{n % 3}", f"sip:a{n % 2}@p.test", f"sip:m{n % 4}@203.0.113.1")
+        for n in range(6)
+    ]
+    for what, number, seconds in steps:
+        phone = phones[number]
+        if what == "add":
+            location.remove(phone)
+            phone.expires = now + seconds
+            location.add(phone)
+            model = [b for b in model if b is not phone] + [phone]
+        elif what == "remove":
+            location.remove(phone)
+            model = [b for b in model if b is not phone]
+        else:
+            now += seconds
+            assert set(location.expire(now)) == {b for b in model if b.expires + GRACE < now}
+            model = [b for b in model if b.expires + GRACE >= now]
+        live = [b for b in model if b.expires + GRACE >= now]
+        assert list(location) == model
+        for each in phones:
+            assert location.of(each.aor, now) == [b for b in live if b.is_of(each.aor)]
+            masked = [b for b in live if b.masked_user == each.masked_user]
+            assert location.masked(each.masked, now) in (masked or [None])
+            assert location.knows_host(each.contact.host) == any(
+                b.contact.host == each.contact.host for b in model
+            )
+            rivals = [b for b in model if b is not each and b.masked_user == each.masked_user]
+            assert location.shares_mask(each) == bool(rivals)
 
 
 # masqueraded users

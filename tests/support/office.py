@@ -40,9 +40,9 @@ class Office:
         self.addresses = addresses or two_armed()
         self.location = Location()
         self.changes = 0
-        masquerade = Masquerade(self.addresses, self.location, port)
+        self.masquerade = Masquerade(self.addresses, self.location, port)
         self.registrar = Registrar(
-            config or RegistrarConfig(), self.location, self.addresses, masquerade, self._changed
+            config or RegistrarConfig(), self.location, self.addresses, self.masquerade, self._changed
         )
         self._branch = 0
 
@@ -50,16 +50,20 @@ class Office:
         self.changes += 1
 
     def register(
-        self, contact: str, *headers: str, aor: str = ALICE, source: Address = P, transport: str = ""
+        self,
+        contact: str,
+        *headers: str,
+        aor: str = ALICE,
+        source: Address = P,
+        host: str = "",
+        transport: str = "",
     ) -> Sent:
-        """Pass a REGISTER on; `transport` is named in the Contacts."""
+        """Pass a REGISTER on to a provider who is to see us at `host`, by default our address."""
         request = self._request(contact, headers, aor, source)
         copy = request.copy()
-        host = self.addresses.advertised(Side.OUTSIDE)
-        assert host is not None
-        return Sent(
-            self, copy, self.registrar.pass_on(copy, flow_from(source), host, self.now, transport=transport)
-        )
+        host = host or self.addresses.advertised(Side.OUTSIDE) or "nowhere"
+        flow = flow_from(source)
+        return Sent(self, copy, self.registrar.pass_on(copy, flow, host, self.now, transport=transport))
 
     def answer(
         self, contact: str, *headers: str, aor: str = ALICE, source: Address = P, transport: str = "UDP"
@@ -68,10 +72,17 @@ class Office:
         request = self._request(contact, headers, aor, source)
         return self.registrar.answer(request, flow_from(source, transport), self.now, b"tag")
 
-    def _request(self, contact: str, headers: tuple[str, ...], aor: str, source: Address) -> Request:
+    def next_branch(self) -> int:
+        """Return a number that no branch and no CSeq has had."""
         self._branch += 1
-        via = f"Via: SIP/2.0/UDP {source};branch=z9hG4bK{self._branch}"
-        text = register(aor, contact, via, f"CSeq: {self._branch} REGISTER", *headers)
+        return self._branch
+
+    def _request(self, contact: str, headers: tuple[str, ...], aor: str, source: Address) -> Request:
+        via = f"Via: SIP/2.0/UDP {source};branch=z9hG4bK{self.next_branch()}"
+        order = (
+            () if any(line.startswith("CSeq") for line in headers) else (f"CSeq: {self._branch} REGISTER",)
+        )
+        text = register(aor, contact, via, *order, *headers)
         request = parse(wire(text))
         assert isinstance(request, Request)
         return request

@@ -33,6 +33,8 @@ class Party:
     """Where its messages come from."""
     until: float
     """When this is forgotten, in seconds of the clock."""
+    heard: float = 0.0
+    """When its Contact was learnt."""
 
 
 class Dialogs:
@@ -46,7 +48,7 @@ class Dialogs:
 
     def remember(self, call_id: bytes, tag: bytes, contact: bytes, flow: Flow, now: float) -> None:
         """Note that the phone with `tag` is at `contact`: its remote target (12.1, 12.2)."""
-        self._parties[call_id, tag] = Party(contact, flow, now + LIFE)
+        self._parties[call_id, tag] = Party(contact, flow, now + LIFE, now)
 
     def find(self, call_id: bytes, tag: bytes, now: float) -> Party | None:
         """Return the phone with `tag` in `call_id`; being asked for keeps it known."""

@@ -190,12 +190,10 @@ class Routing:
         except ParseError:
             return None
         flow, text = party.flow, _without_headers(party.contact, uri)
-        if flow.transport.reliable and not flow.transport.reaches(flow.remote) and isinstance(uri, SIPURI):
-            # It has connected anew: its registration knows from where (RFC 5626 section 5.3).
-            newer = self._location.behind(uri, None, flow.remote)
-            if newer is not None and newer.source is not None:
-                hop = Hop(newer.transport, newer.source)
-                return Target(flow.side, _destination(hop), text, hop, is_flow=True)
+        newer = self._connected_anew(party, uri) if flow.transport.reliable else None
+        if newer is not None and newer.source is not None:
+            hop = Hop(newer.transport, newer.source)
+            return Target(flow.side, _destination(hop), text, hop, is_flow=True)
         there = isinstance(uri, SIPURI) and uri.host == flow.remote.host
         if isinstance(uri, SIPURI) and there and not flow.transport.reliable:
             destination = destination_of(uri)
@@ -204,6 +202,17 @@ class Routing:
         hop = Hop(flow.transport.name, flow.remote)
         other = _hop_to(destination_of(uri)) if there and isinstance(uri, SIPURI) else None
         return Target(flow.side, _destination(hop), text, hop, other, is_flow=True)
+
+    def _connected_anew(self, party: Party, uri: SIPURI | OtherURI) -> Binding | None:
+        """Return the registration of a phone whose connection is another one by now (RFC 5626 section 5.3).
+
+        The old one may look alive for long: who has lost power says no goodbye.
+        """
+        flow = party.flow
+        found = self._location.behind(uri, None, flow.remote) if isinstance(uri, SIPURI) else None
+        if found is None or found.source in (None, flow.remote) or found.transport == "UDP":
+            return None
+        return found if found.since > party.heard or not flow.transport.reaches(flow.remote) else None
 
     def to_phone(self, binding: Binding) -> Target:
         """Return how to reach a registered phone: at its Contact, or by the flow that it registered by.

@@ -2,6 +2,7 @@
 PYTHON ?= python3
 VENV   ?= .venv
 CONFIG ?=
+SECONDS ?= 60
 BIN     = $(VENV)/bin
 
 .PHONY: help run test unit packaging network bench lint docs packages clean
@@ -41,6 +42,10 @@ network: $(VENV)/.dev packages ## real phones in network namespaces (root)
 
 bench: $(VENV)/.dev packages ## signalling beside Kamailio, ten minutes (root; QUICK=1: two; CHECKOUT=DIR: of that one)
 	$(BIN)/python -m bench.sip $(if $(QUICK),--quick) $(if $(CHECKOUT),--checkout $(CHECKOUT))
+
+fuzz: $(VENV)/.dev ## let atheris look for octets that the parser cannot stand (SECONDS=60)
+	$(BIN)/pip install -q --disable-pip-version-check atheris
+	$(BIN)/python -m fuzz .fuzz -max_total_time=$(SECONDS) -artifact_prefix=.fuzz/ -timeout=10
 
 packages: ## install the Debian packages that the network tests call
 	@tests/network/packages.sh

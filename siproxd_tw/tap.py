@@ -17,6 +17,7 @@ from functools import partial
 from typing import Any
 
 from twisted.application.service import IService, MultiService
+from twisted.internet.defer import DeferredList, maybeDeferred
 from twisted.logger import Logger
 from twisted.python.usage import Options as UsageOptions
 
@@ -26,6 +27,8 @@ from siproxd_tw.interfaces import Side
 from siproxd_tw.service import Siproxd
 from siproxd_tw.transport.addresses import GatewayAddresses
 from siproxd_tw.transport.detect import detect
+from siproxd_tw.transport.locator import Locator
+from siproxd_tw.transport.nameservers import NameServers
 from siproxd_tw.transport.netif import default_route_address, interfaces
 from siproxd_tw.transport.ports import CannotListen
 from siproxd_tw.transport.resolver import SystemResolver
@@ -96,10 +99,17 @@ def makeService(options: Options) -> IService:
 
     config = _with_interfaces(options.reading)
     clock: Any = reactor
-    resolver = SystemResolver(clock.nameResolver, clock)
+    resolver = Locator(
+        clock,
+        NameServers(clock, config.routing.name_servers),
+        SystemResolver(clock.nameResolver, clock).resolve,
+        transports=lambda: siproxd.transports,
+        # Without an address outside there may still be somebody inside who is called by name.
+        families=lambda: siproxd.families or (4, 6),
+    )
     addresses = GatewayAddresses(config.network, clock, resolve_host=resolver.resolve)
     siproxd = Siproxd(config, reactor=clock, addresses=addresses, resolver=resolver, in_thread=deferToThread)
-    assembly = _Assembly(clock, addresses, siproxd, options.reading)
+    assembly = _Assembly(clock, addresses, resolver, siproxd, options.reading)
     siproxd.setServiceParent(assembly)  # type: ignore[no-untyped-call]
     return assembly
 
@@ -136,10 +146,13 @@ def _missing_interface(reading: Reading) -> tuple[Problem, ...]:
 class _Assembly(MultiService):
     """The proxy with what the process needs around it: addresses, signals, words for the administrator."""
 
-    def __init__(self, reactor: Any, addresses: GatewayAddresses, siproxd: Siproxd, reading: Reading) -> None:
+    def __init__(
+        self, reactor: Any, addresses: GatewayAddresses, resolver: Locator, siproxd: Siproxd, reading: Reading
+    ) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self._reactor = reactor
         self._addresses = addresses
+        self._resolver = resolver
         self._siproxd = siproxd
         self._reading = reading
         self._ending = False
@@ -158,9 +171,10 @@ class _Assembly(MultiService):
         self._welcome()
 
     def stopService(self) -> Any:
-        """Stop everything."""
+        """Stop everything; fires when all sockets are closed."""
         self._addresses.stop()
-        return super().stopService()  # type: ignore[no-untyped-call]
+        stopped = super().stopService()  # type: ignore[no-untyped-call]
+        return DeferredList([maybeDeferred(lambda: stopped), self._resolver.stop()], consumeErrors=True)
 
     def _take_signals(self) -> None:
         """Take the signals that siproxd takes, in its way.

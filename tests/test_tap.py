@@ -174,6 +174,42 @@ def test_a_run_from_start_to_end(good: Path, free_port: int) -> None:
         assert process.wait(20) == 0
 
 
+def test_a_name_server_that_never_answers(good: Path, free_port: int) -> None:
+    """Who waits for a name keeps nobody else from being answered, nor the program from ending."""
+    with (
+        socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as hole,
+        socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as phone,
+    ):
+        for each in (hole, phone):
+            each.settimeout(20)
+            each.bind(("127.0.0.1", 0))
+        with good.open("a") as file:
+            file.write(f"dns_server = 127.0.0.1:{hole.getsockname()[1]}\n")
+        with running(good) as process:
+            until(process, "outside the phones are at")
+            here = f"127.0.0.1:{phone.getsockname()[1]}"
+            for number, target in enumerate(("sip:somebody@provider.test", f"sip:127.0.0.1:{free_port}")):
+                lines = (
+                    f"OPTIONS {target} SIP/2.0",
+                    f"Via: SIP/2.0/UDP {here};branch=z9hG4bKo{number}",
+                    "Max-Forwards: 70",
+                    f"From: <sip:me@{here}>;tag=1",
+                    f"To: <{target}>",
+                    f"Call-ID: o{number}",
+                    "CSeq: 1 OPTIONS",
+                    "",
+                    "",
+                )
+                phone.sendto("\r\n".join(lines).encode(), ("127.0.0.1", free_port))
+                if not number:
+                    asked = [hole.recv(512) for _ in range(2)]
+            assert phone.recv(65536).startswith(b"SIP/2.0 200 OK\r\n")
+            process.terminate()
+            assert "Traceback" not in "".join(until(process, "Server Shut Down"))
+            assert process.wait(20) == 0
+    assert any(b"\x08provider\x04test\x00\x00\x23" in question for question in asked)  # NAPTR
+
+
 def test_the_port_is_taken(good: Path, free_port: int) -> None:
     """One line says which one and who has it; exit status 1, no traceback."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as other:

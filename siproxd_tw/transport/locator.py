@@ -90,7 +90,7 @@ class Locator:
         self._counts: Counter[str] = Counter()
 
     def stop(self) -> Deferred[Any]:
-        """End all searches, which fail, and free all sockets and timers; fires when that is done."""
+        """End all searches with ResolutionFailed and free all sockets and timers; fires when that is done."""
         for running in list(self._searches.values()):
             running.plan.cancel()
         stop = getattr(self._client, "stop", None)
@@ -192,7 +192,7 @@ class Locator:
         del self._searches[destination]
         if isinstance(result, Failure) and result.check(CancelledError):
             while running.waiting:
-                running.waiting[0].cancel()
+                running.waiting.pop(0).errback(ResolutionFailed(f"{destination.host}: the service ends"))
             return
         plan = self._keep(running.search, result)
         while running.waiting:  # whoever is told may cancel what others wait for

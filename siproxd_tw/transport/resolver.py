@@ -18,7 +18,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from ipaddress import IPv6Address
-from socket import AF_INET, inet_pton
+from socket import AF_INET, AF_INET6, inet_ntop, inet_pton
 
 from twisted.internet.address import IPv4Address
 from twisted.internet.address import IPv6Address as IPv6Peer
@@ -60,17 +60,18 @@ _NUMBER = re.compile(r"[0-9]+|0[xX][0-9A-Fa-f]*")
 
 def ip_literal(host: str) -> str | None:
     """Return the IP address that `host` is, without brackets and in its shortest form; None for a name."""
+    # inet_pton() takes the one dotted form without leading zeros, in a tenth of the time of ipaddress.
     try:
-        inet_pton(AF_INET, host)  # takes the dotted form without leading zeros only, in a tenth of the time
-        return host
+        if ":" not in host:
+            inet_pton(AF_INET, host)
+            return host
+        if host[0] == "[" and host[-1] == "]":
+            host = host[1:-1]
+        short = inet_ntop(AF_INET6, inet_pton(AF_INET6, host))
     except (OSError, ValueError):
-        pass
-    if host.startswith("[") and host.endswith("]"):
-        host = host[1:-1]
-    try:
-        return None if "%" in host else str(IPv6Address(host))
-    except ValueError:
         return None
+    # Of the addresses with IPv4 inside there is another form, and ours is that of ipaddress.
+    return str(IPv6Address(short)) if "." in short else short
 
 
 def is_host_name(host: str) -> bool:

@@ -6,7 +6,7 @@ from __future__ import annotations
 import pytest
 from hypothesis import given
 
-from siproxd_tw.config.settings import RoutingConfig
+from siproxd_tw.config.settings import RoutingConfig, SIPConfig
 from siproxd_tw.edits import apply
 from siproxd_tw.interfaces import Address, Flow, Side
 from siproxd_tw.proxy.dialogs import Dialogs
@@ -19,10 +19,13 @@ from siproxd_tw.sip.uri import SIPURI, parse_uri
 from tests.support.addresses import two_armed
 from tests.support.generated import sip_uris
 from tests.support.messages import request, values, wire
+from tests.support.signalling import MemoryTransport
 
 NOW = 0.0
-PHONE = Flow(None, Address("10.0.0.10", 5062), Side.INSIDE)
-OUTSIDE = Flow(None, Address("203.0.113.50", 5060), Side.OUTSIDE)
+PHONE = Flow(MemoryTransport(Address("10.0.0.1", 5060), Side.INSIDE), Address("10.0.0.10", 5062), Side.INSIDE)
+OUTSIDE = Flow(
+    MemoryTransport(Address("203.0.113.1", 5060), Side.OUTSIDE), Address("203.0.113.50", 5060), Side.OUTSIDE
+)
 VIA = "Via: SIP/2.0/UDP 10.0.0.10:5062;branch=z9hG4bKa"
 
 
@@ -190,12 +193,9 @@ def test_an_address_of_record_at_the_inside_address_is_not_shown() -> None:
 
 
 def test_nothing_to_hide() -> None:
-    """Without Contact, or without an outside address, the message stays as it is."""
+    """Without Contact the message stays as it is."""
     gate = Gate(ALICE)
     assert gate.hidden(invite()) == []
-    assert gate.original is None
-    gate.addresses.set(Side.OUTSIDE, None)
-    assert gate.hidden(invite("Contact: <sip:line1@10.0.0.10>")) == ["<sip:line1@10.0.0.10>"]
     assert gate.original is None
 
 
@@ -215,17 +215,117 @@ def test_show_gives_back_what_is_known() -> None:
     assert "sip:x@h" not in " ".join(values(listed, "Contact"))
 
 
+# by which transport
+
+
+@pytest.mark.parametrize(
+    ("contact", "transport", "known", "stranger"),
+    [
+        ("sip:a@10.0.0.10;transport=tcp", "", "sip:alice@203.0.113.1", "sip:a@203.0.113.1:5060"),
+        (
+            "sip:a@10.0.0.10;TRANSPORT=tls;ob;maddr=10.0.0.9;ttl=1",
+            "",
+            "sip:alice@203.0.113.1",
+            "sip:a@203.0.113.1:5060;ob",
+        ),
+        (
+            "sip:a@10.0.0.10;transport=udp;line=7",
+            "tcp",
+            "sip:alice@203.0.113.1;transport=tcp",
+            "sip:a@203.0.113.1:5060;line=7;transport=tcp",
+        ),
+        (
+            "sip:a@10.0.0.10",
+            "tls",
+            "sip:alice@203.0.113.1;transport=tls",
+            "sip:a@203.0.113.1:5061;transport=tls",
+        ),
+        ("sips:a@10.0.0.10", "tls", "sips:alice@203.0.113.1", "sips:a@203.0.113.1:5061"),
+        ("sips:a@10.0.0.10;transport=tcp", "", "sip:alice@203.0.113.1", "sip:a@203.0.113.1:5060"),
+    ],
+)
+def test_the_transport_is_that_of_the_outside_leg(
+    contact: str, transport: str, known: str, stranger: str
+) -> None:
+    """How the phone is reached inside does not show outside, whether it is registered or not."""
+    for expected, gate in ((known, Gate((contact, *ALICE[1:]))), (stranger, Gate())):
+        message = invite(f"Contact: <{contact}>")
+        gate.masquerade.hide(message, PHONE, "203.0.113.1", transport=transport)
+        assert values(message, "Contact") == [f"<{expected}>"]
+
+
+def test_ports_of_other_transports() -> None:
+    """One that is not the default is written, and a Contact at it is ours already."""
+    gate = Gate(ALICE)
+    masquerade = Masquerade(gate.addresses, gate.location, 5060, {"tls": 5071})
+    message = invite("Contact: <sip:line1@10.0.0.10>")
+    masquerade.hide(message, PHONE, "gw.example.test", transport="tls")
+    assert values(message, "Contact") == ["<sip:alice@gw.example.test:5071;transport=tls>"]
+    message = invite("Contact: <sip:x@203.0.113.1:5071>")
+    masquerade.hide(message, PHONE, "203.0.113.1")
+    assert values(message, "Contact") == ["<sip:x@203.0.113.1:5071>"]
+
+
+@pytest.mark.parametrize(
+    ("contact", "stays"),
+    [
+        ("sip:alice@sip.provider.test;gr=urn:uuid:1", True),
+        ("sip:tgruu.7@sip.provider.test;gr", True),
+        ("sip:alice@10.0.0.10;gr", False),
+        ("sip:alice@10.0.0.99;gr", False),
+    ],
+)
+def test_a_gruu_stays(contact: str, stays: bool) -> None:
+    """It leads to the provider, who knows the phone (RFC 5627 section 4.4); an inside address does not."""
+    shown = Gate().hidden(invite(f"Contact: <{contact}>"))
+    assert (shown == [f"<{contact}>"]) is stays
+
+
+# what stands for whom
+
+
+@pytest.mark.parametrize(
+    ("contact", "ours"),
+    [
+        ("<sip:alice@203.0.113.1:5080;x=1>", True),
+        ("<sip:%61LICE@203.0.113.1>", True),
+        ("<sip:alice@10.0.0.1>", True),
+        ("<sip:alice@198.51.100.9>", False),
+        ('<sip:alice@198.51.100.9>;+sip.instance="<URN:1>";reg-id=1', True),
+        ('<sip:alice@198.51.100.9>;+sip.instance="<urn:1>"', False),
+        ('<sip:carol@203.0.113.1>;+sip.instance="<urn:1>";reg-id=1', False),
+        ("<tel:+4930>", False),
+    ],
+)
+def test_what_a_registrar_may_make_of_a_mask(contact: str, ours: bool) -> None:
+    """It is ours by user and an address of ours, or by user and instance."""
+    gate = Gate()
+    alice = gate.bind(b"sip:x@10.0.0.10", *ALICE[1:])
+    alice.instance, alice.reg_id = b'"<urn:1>"', b"1"
+    (found,) = response("200 OK", f"Contact: {contact}").contacts()
+    assert gate.masquerade.stands_for(found, [alice]) is (alice if ours else None)
+
+
+def test_of_two_that_differ_in_case_the_exact_one() -> None:
+    """A user is compared with case as long as that finds somebody."""
+    gate = Gate()
+    alice = gate.bind(b"sip:x@10.0.0.10", *ALICE[1:])
+    other = gate.bind(b"sip:y@10.0.0.11", "sip:Alice@sip.provider.test", "sip:Alice@203.0.113.1")
+    (found,) = response("200 OK", "Contact: <sip:Alice@203.0.113.1>").contacts()
+    assert gate.masquerade.stands_for(found, [alice, other]) is other
+
+
 # there and back
 
 
 def came_back(gate: Gate, dialogs: Dialogs, contact: str, *headers: str) -> bytes | None:
     """Return the Request-URI with which a request for the Contact `contact` reaches the phone."""
     target = contact.partition("<")[2].partition(">")[0]
-    routing = Routing(RoutingConfig(), gate.addresses, gate.location, dialogs, 5060)
+    routing = Routing(RoutingConfig(), gate.addresses, gate.location, dialogs, SIPConfig())
     text = request("BYE", target, "Via: SIP/2.0/UDP 203.0.113.50:5060;branch=z9hG4bKb", *headers)
     incoming = parse(text.replace("\n", "\r\n").encode("latin-1"))
     assert isinstance(incoming, Request)
-    return routing.target(incoming, OUTSIDE, NOW).uri
+    return routing.targets(incoming, OUTSIDE, NOW)[0].uri
 
 
 @given(sip_uris)

@@ -140,3 +140,21 @@ def test_a_bug_is_not_taken_for_a_full_disk(path: Path) -> None:
     failures: list[Any] = []
     file.save(b"1").addErrback(failures.append)
     assert failures[0].check(ZeroDivisionError)
+
+
+def test_content_is_made_by_whoever_writes_it(path: Path) -> None:
+    """A function is called in the thread, and only if nothing newer has come."""
+    threads = Threads()
+    file = RegistrationFile(str(path), threads)
+    made: list[bytes] = []
+
+    def maker(content: bytes) -> Callable[[], bytes]:
+        return lambda: made.append(content) or content  # type: ignore[func-returns-value]
+
+    for content in (b"1", b"2", b"3"):
+        file.save(maker(content))
+    assert made == []
+    threads.finish()
+    threads.finish()
+    assert made == [b"1", b"3"]
+    assert path.read_bytes() == b"3"

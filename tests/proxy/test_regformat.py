@@ -3,10 +3,13 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
+
+import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from siproxd_tw.interfaces import Address
+from siproxd_tw.interfaces import Address, Side
 from siproxd_tw.proxy.bindings import Binding
 from siproxd_tw.proxy.regformat import SLOTS, dumps, loads
 from siproxd_tw.sip.uri import SIPURI, parse_uri
@@ -91,8 +94,11 @@ def test_line_ends_of_another_system() -> None:
 
 def test_long_uris() -> None:
     """Where siproxd lost every line above 127 characters and all that followed, length does not matter."""
-    long = binding(f"sip:{'a' * 3000}@10.0.0.10;line={'x' * 3000}")
-    assert told(loads(dumps([long, binding()]))[0]) == told([long, binding()])
+    long, short = binding(f"sip:{'a' * 3000}@10.0.0.10;line={'x' * 3000}"), binding()
+    long.since, short.since = NOW - 2, NOW - 1
+    text = dumps([long, short])
+    assert told(loads(text)[0]) == told([long, short])
+    assert text.index(short.contact_text) < text.index(b"aaa"), "siproxd reads as far as it can"
 
 
 def test_more_phones_than_siproxd_has_slots() -> None:
@@ -183,3 +189,130 @@ def test_who_was_registered_here_is_known_by_his_mask() -> None:
     text = b"****:1:1800000120\nsip:a@10.0.0.11\n%b\nsip:a@foo.test\n"
     masks = (b"sip:a@foo.test", b"sip:a@shown.test", b"sip:a@203.0.113.1")
     assert [loads(text % mask)[0][0].local for mask in masks] == [True, True, False]
+
+
+# what follows the slots
+
+
+def full(number: int = 1) -> Binding:
+    """Return a binding with a value of its own in every field."""
+    each = binding(f"sip:u{number}@192.168.7.7:5062;x=1", source=Address("10.0.0.20", 1024))
+    each.local, each.side, each.transport, each.relayed = True, Side.OUTSIDE, "WSS", True
+    each.instance, each.reg_id, each.q = b'"<urn:uuid:\xe9\\">"', b"2", 0.25
+    each.call_id, each.cseq, each.since = b"c\xff@h", 2**31, NOW - 0.5
+    each.path = (b"<sip:p@10.0.0.5;lr;ob>", b"<sip:[2001:db8::1];lr>")
+    return each
+
+
+def facts(each: Binding) -> dict[str, object]:
+    return {f.name: getattr(each, f.name) for f in fields(Binding)}
+
+
+def test_everything_survives() -> None:
+    """Each field of a binding, none at its default, and the order of the bindings."""
+    kept, plain = full(), binding("sip:later@10.0.0.11")
+    plain.since = NOW
+    shared = {name for name, value in facts(kept).items() if value == facts(binding("sip:x@h"))[name]}
+    assert shared == {"aor", "masked", "expires", "user", "masked_user"}
+    again, problems = loads(dumps([kept, plain]))
+    assert problems == []
+    assert [facts(each) for each in again] == [facts(kept), facts(plain)]
+    assert again[0].is_behind_nat
+
+
+def test_siproxd_sees_its_own_format() -> None:
+    """Its 512 slots come first; the lines after them it never reads."""
+    text = dumps([full(1), full(2)])
+    slots, _, more = text.partition(b"++++:")
+    assert slots.count(b"****:") == SLOTS
+    assert slots.split(b"\n")[:5] == [
+        b"****:1:1800000060",
+        b"sip:u1@192.168.7.7:5062;x=1",
+        b"sip:alice@203.0.113.1",
+        b"sip:alice@sip.provider.test",
+        b"****:1:1800000060",
+    ]
+    assert b"****:" not in more
+    assert all(len(line) < 127 for line in slots.split(b"\n"))
+
+
+def test_what_siproxd_wrote_in_between() -> None:
+    """Without the lines behind the slots, and for a record that was edited, the rest is unknown again."""
+    text = dumps([full()])
+    plain = facts(loads(text[: text.index(b"++++:")])[0][0])
+    assert (plain["source"], plain["transport"], plain["call_id"]) == (None, "UDP", b"")
+    edited, problems = loads(text.replace(b"sip:u1@192.168.7.7:5062;x=1", b"sip:u1@10.0.0.77"))
+    assert problems == []
+    assert (edited[0].source, edited[0].contact.host) == (None, "10.0.0.77")
+
+
+def test_two_records_that_are_alike() -> None:
+    """Each has its own line, in order."""
+    one, two = full(), full()
+    one.call_id, two.call_id = b"first", b"second"
+    assert [each.call_id for each in loads(dumps([one, two]))[0]] == [b"first", b"second"]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        b"++++:",
+        b"++++:00",
+        b"++++:00:",
+        b"++++:00:[1]",
+        b"++++:00:" + b"[" * 100_000,
+        b"++++:00:" + b'{"q":' + b"9" * 5000 + b"}",
+        *(
+            b"++++:00:{%b}" % fact
+            for fact in (
+                b'"local":1',
+                b'"transport":"SMOKE"',
+                b'"transport":[]',
+                b'"side":"above"',
+                b'"side":[]',
+                b'"since":NaN',
+                b'"since":"x"',
+                b'"q":2',
+                b'"cseq":-1',
+                b'"cseq":true',
+                b'"source":"10.0.0.1"',
+                b'"source":["phone.local",1]',
+                b'"source":["10.0.0.1",65536]',
+                b'"source":["10.0.0.1"]',
+                b'"call_id":"a\\r\\nVia: x"',
+                b'"call_id":7',
+                b'"call_id":"\\u20ac"',
+                b'"instance":"\\"a\\r\\nb\\""',
+                b'"instance":"a,b"',
+                b'"reg_id":"1;x"',
+                b'"path":["sip:a@h"]',
+                b'"path":["<sip:a@h>\\r\\n"]',
+                b'"path":["<tel:1>"]',
+                b'"path":{}',
+            )
+        ),
+    ],
+)
+def test_damage_behind_the_slots(text: bytes) -> None:
+    """One problem that names the line; the records stay, and nothing comes out that `dumps` did not write."""
+    whole = dumps([binding()])
+    bindings, problems = loads(whole + text + b"\n")
+    assert told(bindings) == told([binding()])
+    assert len(problems) == 1
+    assert problems[0].startswith(f"line {whole.count(10) + 1}: ")
+
+
+def test_a_fact_of_a_later_version() -> None:
+    """Unknown names are passed over."""
+    text = dumps([full()]).replace(b'{"local"', b'{"colour":"blue","local"')
+    again, problems = loads(text)
+    assert problems == []
+    assert facts(again[0]) == facts(full())
+
+
+def test_six_hundred_phones_keep_their_facts() -> None:
+    """With more slots than siproxd has, nothing is mixed up."""
+    many = [full(number) for number in range(600)]
+    again, problems = loads(dumps(many))
+    assert problems == []
+    assert [facts(each) for each in again] == [facts(each) for each in many]

@@ -19,9 +19,10 @@ Referred-By that is signed, which has a cid, is not either. Anything that cannot
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import NamedTuple
 
 from siproxd_tw.interfaces import Address, IAddresses, Side
-from siproxd_tw.proxy.location import Binding, Location
+from siproxd_tw.proxy.location import Location
 from siproxd_tw.proxy.masquerade import Masquerade
 from siproxd_tw.sip.grammar import ParseError, unescape
 from siproxd_tw.sip.headers import Field, NameAddr
@@ -37,6 +38,14 @@ _FIELDS = frozenset({b"refer-to", b"referred-by"})
 
 #: Parameters that say how a phone is reached inside.
 _OF_THE_WAY = frozenset({b"transport", b"maddr", b"ttl", b"lr", b"ob"})
+
+
+class _Instead(NamedTuple):
+    """What is written instead of a URI, without its headers."""
+
+    mask: SIPURI
+    kept: bytes
+    """The parameters of the URI that it keeps."""
 
 
 class References:
@@ -65,12 +74,12 @@ class References:
         known_as = (host or self._addresses.advertised(Side.OUTSIDE)) if found else None
         if known_as is None:
             return
-        way = b";transport=" + transport.encode() if transport else b""
         for field in found:
             for address, uri in _sip_uris(field):
                 new = self._masked(uri, known_as, source, now)
                 if new is not None:
-                    message.replace_uri(address, b"".join([new[0], way, new[1], uri.headers]), MASKED)
+                    text = self._masquerade.written(new.mask, transport, uri.scheme == "sips")
+                    message.replace_uri(address, text + new.kept + uri.headers, MASKED)
 
     def inward(self, message: Message, now: float, *, host: str = "") -> None:
         """Let the phone that `message` goes to, which knows us as `host`, call the masqueraded URIs in it."""
@@ -84,32 +93,25 @@ class References:
                 if new is not None:
                     message.replace_uri(address, new + uri.headers, CALLABLE)
 
-    def _masked(
-        self, uri: SIPURI, host: str, source: Address | None, now: float
-    ) -> tuple[bytes, bytes] | None:
-        """Return what `uri` is outside, and the parameters it keeps; None when it leads there as it is."""
+    def _masked(self, uri: SIPURI, host: str, source: Address | None, now: float) -> _Instead | None:
+        """Return what stands for `uri` outside; None when it leads there as it is."""
         at = Address(uri.host, uri.port or 5060)
         binding = self._location.behind(uri, None, source or at)
         if binding is not None:
-            masked = self._current(binding, host)
-            same = uri.host == masked.host and at.port == (masked.port or 5060)
-            return None if same else (bytes(masked), _kept(uri, binding.contact))
+            masked = self._masquerade.current(binding, host)
+            same = at == (masked.host, masked.port or 5060)
+            return None if same else _Instead(masked, _kept(uri, binding.contact))
         binding = self._location.masked(uri, now) if self._is_here(uri.host, host) else None
         if binding is not None:
-            masked = self._current(binding, host)
-            return None if uri.host == masked.host else (bytes(masked), _kept(uri))
+            masked = self._masquerade.current(binding, host)
+            return None if uri.host == masked.host else _Instead(masked, _kept(uri))
         if not uri.is_address or self._addresses.side_of(uri.host, Side.OUTSIDE) is not Side.INSIDE:
             return None
         # Nobody is registered there. Outside, the address could be that of another phone.
         port = self._masquerade.uri_port
-        masked = replace(uri, host=host, port=port, params=b"", headers=b"")
-        return None if (uri.host, at.port) == (host, port or 5060) else (bytes(masked), _kept(uri))
-
-    def _current(self, binding: Binding, host: str) -> SIPURI:
-        """Return the masqueraded URI of `binding`, at the outside address of this moment."""
-        masked = binding.masked
-        keeps = binding.local and not self._addresses.is_own(masked.host)
-        return replace(masked, host=host) if masked.is_address and not keeps else masked
+        if at == (host, port or 5060):
+            return None
+        return _Instead(replace(uri, scheme="sip", host=host, port=port, params=b"", headers=b""), _kept(uri))
 
     def _callable(self, uri: SIPURI, host: str, now: float) -> bytes | None:
         """Return `uri` in a form that phones can call; None when it has one or is nobody's mask."""

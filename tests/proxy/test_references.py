@@ -132,6 +132,14 @@ def test_the_mask_has_the_port_and_the_transport_of_the_outside() -> None:
     assert refer_to(Gate(port=5070).outward("Refer-To: <sip:x@10.0.0.50>")) == "<sip:x@203.0.113.1:5070>"
 
 
+def test_a_phone_that_wants_tls_is_called_by_tls_where_there_is_tls() -> None:
+    """A sips: URI stays one on a secure way, as a Contact does."""
+    secure = Gate().outward("Refer-To: <sips:line2@10.0.0.11;transport=tcp>", transport="tls")
+    assert refer_to(secure) == "<sips:bob~77@203.0.113.1>"
+    plain = Gate().outward("Refer-To: <sips:line2@10.0.0.11>")
+    assert refer_to(plain) == "<sip:bob~77@203.0.113.1>"
+
+
 def test_who_signed_a_referral_keeps_it() -> None:
     """A Referred-By with a cid is covered by a signature in the body (RFC 3892)."""
     gate = Gate()

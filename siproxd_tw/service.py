@@ -99,14 +99,17 @@ class Siproxd(MultiService):
 
     def _build_core(self, relay: IMediaRelay, resolver: IResolver, secret: bytes) -> ProxyCore:
         config, addresses, sip = self._config, self._addresses, self._config.sip
-        transports = config.transports
-        ports = frozenset({sip.port, transports.tls_port, transports.ws_port, transports.wss_port} - {0})
+        ports = {"WS": config.transports.ws_port}
+        if config.transports.certificate:
+            ports |= {"TLS": config.transports.tls_port, "WSS": config.transports.wss_port}
 
         def known(host: str) -> bool:
             return self.core.knows_server(host)
 
         access = Access(config.access, is_known_peer=known)
-        masquerade = Masquerade(addresses, self.location, sip.port, {"tls": config.transports.tls_port or 5061})
+        masquerade = Masquerade(
+            addresses, self.location, sip.port, {"tls": config.transports.tls_port or 5061}
+        )
         routing = Routing(
             config.routing, addresses, self.location, self._dialogs, sip, ports=ports, trusts=access.trusts
         )
@@ -180,7 +183,9 @@ class Siproxd(MultiService):
             tls.load()
         except TLSUnusable as unusable:
             if tls.serves:
-                local = Address(self._addresses.listening(Side.INSIDE) or "", self._config.transports.tls_port)
+                local = Address(
+                    self._addresses.listening(Side.INSIDE) or "", self._config.transports.tls_port
+                )
                 raise CannotListen("TLS", local, str(unusable)) from None
             self._log.info("no TLS: {why}", why=str(unusable))
         else:
@@ -207,7 +212,9 @@ class Siproxd(MultiService):
                 table[side, name, ":" in host] = transport
         self.signalling.use(table)
         outside = [(name, six) for side, name, six in table if side is Side.OUTSIDE]
-        self.transports = tuple(name for name in ("UDP", "TCP", "TLS") if any(name in each for each in outside))
+        self.transports = tuple(
+            name for name in ("UDP", "TCP", "TLS") if any(name in each for each in outside)
+        )
         self.families = tuple(sorted({6 if six else 4 for _, six in outside}))
         if refused is not None:
             raise refused

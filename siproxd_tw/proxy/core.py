@@ -301,7 +301,7 @@ class ProxyCore:
         try:
             if self._routing.outbound_proxy(request) is None:
                 hops = await self._resolver.locate(destination_of(uri))
-                return any(self._routing.is_own(*hop.address) for hop in hops)
+                return any(self._routing.is_own(*hop.address, hop.transport) for hop in hops)
             found = await self._resolver.resolve(uri.host)
         except ResolutionFailed:
             return False  # an outbound proxy may know the domain

@@ -8,7 +8,7 @@ phone or nowhere: this is no open relay.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 from siproxd_tw.config.settings import RoutingConfig, SIPConfig
@@ -25,6 +25,8 @@ OURSELVES = "for us"
 
 #: The default port of each transport (RFC 3261 19.1.2, RFC 7118 section 5).
 DEFAULT_PORTS = {"UDP": 5060, "TCP": 5060, "TLS": 5061, "WS": 80, "WSS": 443}
+
+_NO_PORTS: Mapping[str, int] = {}
 
 
 class Target(NamedTuple):
@@ -55,10 +57,10 @@ class Routing:
         dialogs: Dialogs,
         sip: SIPConfig,
         *,
-        ports: frozenset[int] = frozenset(),
+        ports: Mapping[str, int] = _NO_PORTS,
         trusts: Callable[[Flow], bool] = lambda flow: False,
     ) -> None:
-        """Take what is needed; `ports` are those that we listen on besides that of `sip`."""
+        """Take what is needed; `ports` are those by transport ("TLS") that we listen on besides that of `sip`."""
         self._config = config
         self._addresses = addresses
         self._location = location
@@ -66,20 +68,26 @@ class Routing:
         self.name = sip.name_outbound.lower()
         """The name that we are known by outside, empty for the address."""
         self._port = sip.port
-        self._ports = ports | {sip.port}
+        self._ports = {"UDP": sip.port, "TCP": sip.port, **ports}
+        self._any_port = frozenset(self._ports.values())
         self._trusts = trusts
 
     # who is who
 
     def is_mine(self, uri: SIPURI) -> bool:
         """Whether `uri` is an address that we listen on."""
-        return self.is_own(uri.host, uri.port or _default_port(uri))
+        if uri.host != self.name and not self._addresses.is_own(uri.host):
+            return False
+        transport = _transport_of(uri)
+        return (uri.port or DEFAULT_PORTS[transport]) == self._ports.get(transport)
 
-    def is_own(self, host: str, port: int | None) -> bool:
-        """Whether `host` and `port` (None: 5060) are ours."""
+    def is_own(self, host: str, port: int | None, transport: str = "") -> bool:
+        """Whether we are met at `host` and `port` (None: the default) by `transport`; empty: by any."""
         if host != self.name and not self._addresses.is_own(host):
             return False
-        return (port or 5060) in self._ports
+        if not transport:
+            return (port or 5060) in self._any_port
+        return (port or DEFAULT_PORTS[transport]) == self._ports.get(transport)
 
     def side_towards(self, host: str) -> Side:
         """Return the side on which `host` is met; our own outside address, if we have two, is met outside."""
@@ -339,8 +347,12 @@ def destination_of(uri: SIPURI) -> Destination:
     return Destination(host, uri.port, transport if transport in DEFAULT_PORTS else "", secure)
 
 
-def _default_port(uri: SIPURI) -> int:
-    return 5061 if uri.scheme == "sips" or (uri.params and uri.param(b"transport") == b"tls") else 5060
+def _transport_of(uri: SIPURI) -> str:
+    """Return the transport by which `uri` is met: the one it names, else TLS or UDP."""
+    if not uri.params and uri.scheme == "sip":
+        return "UDP"
+    _, _, transport, secure = destination_of(uri)
+    return transport or ("TLS" if secure else "UDP")
 
 
 def _hop_to(destination: Destination) -> Hop | None:

@@ -123,7 +123,7 @@ class RequestForwarding:
     def flow_to(self, hop: Hop, target: Target) -> Flow | None:
         """Return the way to `hop`; None when there is no socket for it. Raises Refused for ourselves."""
         host, port = hop.address
-        if self._routing.is_own(host, port):
+        if self._routing.is_own(host, port, hop.transport):
             raise Refused(404, OURSELVES)
         side = target.side if target.side is Side.INSIDE else self._routing.side_towards(host)
         return self._signalling.flow_to(hop, side)

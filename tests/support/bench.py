@@ -18,8 +18,8 @@ from siproxd_tw.proxy.context import ResponseContext
 from siproxd_tw.proxy.core import ProxyCore
 from siproxd_tw.proxy.dialogs import Dialogs
 from siproxd_tw.proxy.dress import Dress
-from siproxd_tw.proxy.location import Binding, Location
 from siproxd_tw.proxy.limits import Limits
+from siproxd_tw.proxy.location import Binding, Location
 from siproxd_tw.proxy.masquerade import Masquerade
 from siproxd_tw.proxy.offeranswer import OfferAnswer
 from siproxd_tw.proxy.references import References
@@ -84,7 +84,7 @@ class Bench:
             self.location,
             self.dialogs,
             sip,
-            ports=frozenset({5061}),
+            ports={"TLS": 5061},
             trusts=rights.trusts,
         )
         self.core = ProxyCore(

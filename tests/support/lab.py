@@ -26,7 +26,7 @@ from typing import Any
 
 from twisted.application.service import IService
 from twisted.internet.defer import Deferred, maybeDeferred
-from twisted.internet.interfaces import IReactorTime, IReactorUDP
+from twisted.internet.interfaces import IConnector, IReactorTCP, IReactorTime, IReactorUDP
 from twisted.internet.protocol import AbstractDatagramProtocol
 from twisted.internet.task import Clock
 from twisted.logger import ILogObserver, LogEvent, LogLevel, formatEvent, globalLogPublisher
@@ -39,6 +39,7 @@ from tests.support.addresses import FixedAddresses
 from tests.support.datagrams import Datagram, HostPort, MemoryNetwork, MemoryPort
 from tests.support.messages import Message, differences, wire
 from tests.support.resolver import MemoryResolver
+from tests.support.streams import MemoryStreamPort
 
 __all__ = ["CONFIG", "START", "Lab", "Party", "VirtualReactor", "rtcp", "rtp"]
 
@@ -65,9 +66,9 @@ NAMES = {
 Build = Callable[["Lab"], IService]
 
 
-@implementer(IReactorTime, IReactorUDP)
+@implementer(IReactorTime, IReactorUDP, IReactorTCP)
 class VirtualReactor(Clock):
-    """As much of a reactor as the program gets: time and UDP, neither of them real."""
+    """As much of a reactor as the program gets: time, UDP and TCP, none of them real."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -78,6 +79,12 @@ class VirtualReactor(Clock):
         self, port: int, protocol: AbstractDatagramProtocol, interface: str = "", maxPacketSize: int = 8192
     ) -> MemoryPort:
         return self.network.listenUDP(port, protocol, interface, maxPacketSize)
+
+    def listenTCP(self, port: int, factory: Any, backlog: int = 50, interface: str = "") -> MemoryStreamPort:
+        return self.network.listenTCP(port, factory, backlog, interface)
+
+    def connectTCP(self, *args: Any, **kwargs: Any) -> IConnector:
+        return self.network.connectTCP(*args, **kwargs)
 
     def run_next(self, before: float) -> bool:
         """Run the timer that is due first, at its time, and say so; False if none is due by `before`."""

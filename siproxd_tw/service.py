@@ -46,6 +46,9 @@ __all__ = ["Siproxd"]
 #: Seconds between looks at what has expired (siproxd's tick).
 TICK = 5.0
 
+#: The transports by which somebody can be called: clients of WebSockets call us.
+TO_SERVERS = ("UDP", "TCP", "TLS")
+
 #: Seconds that changed registrations wait for more changes before they are written, at least.
 SAVE_DELAY = 1.0
 

@@ -60,7 +60,7 @@ class Routing:
         ports: Mapping[str, int] = _NO_PORTS,
         trusts: Callable[[Flow], bool] = lambda flow: False,
     ) -> None:
-        """Take what is needed; `ports` are those by transport ("TLS") that we listen on besides that of `sip`."""
+        """Take what is needed; `ports` are those that we listen on besides that of `sip`, by transport."""
         self._config = config
         self._addresses = addresses
         self._location = location

@@ -61,7 +61,7 @@ class Masquerade:
         port: int | None = self._ports.get(transport, self._port)
         if port == (5061 if transport == "tls" else 5060):
             port = None
-        return bytes(_for_leg(replace(masked, port=port), transport, secure))
+        return _for_leg(masked, masked.host, port, b"", transport, secure)
 
     # outward
 
@@ -101,8 +101,7 @@ class Masquerade:
         if self._is_third_party(message, uri, flow):
             return None
         port, params = self._ports.get(transport, self._port), _kept(uri.params)
-        masked = replace(uri, scheme="sip", host=host, port=port, params=params)
-        return bytes(_for_leg(masked, transport, uri.scheme == "sips"))
+        return _for_leg(uri, host, port, params, transport, uri.scheme == "sips")
 
     def _is_third_party(self, message: Message, uri: SIPURI, flow: Flow) -> bool:
         """Whether a Contact is not the phone itself: in a redirection, unless it is an inside address."""
@@ -171,13 +170,12 @@ def _is_instance(contact: NameAddr, binding: Binding) -> bool:
     )
 
 
-def _for_leg(masked: SIPURI, transport: str, secure: bool) -> SIPURI:
-    """Return `masked` for a leg of this transport; an empty one is not named."""
-    if secure and transport == "tls":
-        return replace(masked, scheme="sips")
-    if transport:
-        return replace(masked, params=masked.params + b";transport=" + transport.encode())
-    return masked
+def _for_leg(uri: SIPURI, host: str, port: int | None, params: bytes, transport: str, secure: bool) -> bytes:
+    """Return `uri` at our address for a leg of this transport; an empty one is not named."""
+    scheme = "sips" if secure and transport == "tls" else "sip"
+    if transport and scheme == "sip":
+        params += b";transport=" + transport.encode()
+    return bytes(SIPURI(scheme, uri.user, uri.password, host, port, params, uri.headers))
 
 
 def _kept(params: bytes) -> bytes:

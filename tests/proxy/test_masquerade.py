@@ -129,13 +129,13 @@ def test_a_redirection_to_somebody_else_stays() -> None:
         "302 Moved",
         "Contact: <sip:carol@sip.third.test>, <sip:dora@192.0.2.7:5070>;q=0.5",
         "Contact: <sip:q@10.0.0.11:5060>",
-        "Contact: <sip:unknown@10.0.0.77>",
+        "Contact: <sip:unknown:pw@10.0.0.77;transport=tcp;x=1?Replaces=c1>",
         "Contact: <sip:line1@10.0.0.10>",
     )
     assert gate.hidden(moved) == [
         "<sip:carol@sip.third.test>, <sip:dora@192.0.2.7:5070>;q=0.5",
         "<sip:bob@203.0.113.1>",
-        "<sip:unknown@203.0.113.1:5060>",
+        "<sip:unknown:pw@203.0.113.1:5060;x=1?Replaces=c1>",
         "<sip:alice@203.0.113.1>",
     ]
     assert gate.original is None

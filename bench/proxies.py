@@ -2,8 +2,8 @@
 """The programs that are compared: each a process tree on the gateway, bound to one processor core.
 
 CPU is user and system time of all its processes, to the nanosecond (clock_getcpuclockid(3): threads that
-have ended are in it). Memory is the proportional set size (/proc/PID/smaps_rollup), so that what several
-processes share counts once.
+have ended are in it). Memory is the proportional set size (/proc/PID/smaps_rollup) without that of files:
+what several processes share counts once, and programs that the kernel drops and reads again do not count.
 """
 
 from __future__ import annotations

@@ -93,18 +93,17 @@ static uint64_t now(void) {
 
 /* ---- delays ---- */
 
-struct delays { uint32_t *ns; size_t n, room; };
+struct delays { uint64_t *ns; size_t n, room; };
 static struct delays request_delay, response_delay, round_trip, setup, whole_call;
 
 static void note(struct delays *d, uint64_t from, uint64_t to) {
   if (!measuring || !from) return;
   if (d->n == d->room) d->ns = realloc(d->ns, (d->room = d->room ? 2 * d->room : 4096) * sizeof *d->ns);
-  uint64_t ns = to > from ? to - from : 0;
-  d->ns[d->n++] = ns > UINT32_MAX ? UINT32_MAX : ns;
+  d->ns[d->n++] = to > from ? to - from : 0;
 }
 
 static int ascending(const void *a, const void *b) {
-  uint32_t x = *(const uint32_t *)a, y = *(const uint32_t *)b;
+  uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
   return (x > y) - (x < y);
 }
 

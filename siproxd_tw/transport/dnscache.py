@@ -192,7 +192,7 @@ class DNSCache:
         silence = failure.check(TimeoutError)
         self._counts["timed out" if silence else "failed"] += 1
         why = NO_ANSWER if silence else "the name servers cannot answer"
-        self._log.debug("{name}: {why}", name=key[0], why=failure.getErrorMessage())
+        self._log.debug("{name}: {why}", name=key[0], why=repr(failure.value))
         self._done(key, Answer(now + KEEP_FAILED, failure=why))
 
     def _done(self, key: Key, answer: Answer) -> None:

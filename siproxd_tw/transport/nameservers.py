@@ -125,7 +125,9 @@ class NameServers:
 
     def silent(self, server: Address) -> None:
         """Ask `server` after the others for a while."""
-        self._silent[server] = self.reactor.seconds() + SULK
+        now = self.reactor.seconds()
+        self._silent = {each: until for each, until in self._silent.items() if until > now}
+        self._silent[server] = now + SULK
 
     def ended(self, exchange: _Exchange) -> None:
         """Forget `exchange`."""
@@ -143,7 +145,6 @@ class _Exchange:
     def __init__(self, owner: NameServers, query: dns.Query) -> None:
         self.result: Deferred[Result] = Deferred(lambda _: self._end())
         self._owner = owner
-        self._query = query
         self._key = (canonical(query.name.name.decode("ascii")), query.type)
         message = dns.Message(int.from_bytes(owner.randomness(2), "big"), recDes=1)
         message.queries = [query]
@@ -182,6 +183,8 @@ class _Exchange:
 
     def received(self, server: Address, data: bytes) -> None:
         """Take what `server` has sent, if it is the answer."""
+        if server not in self._left:  # a second answer, before the socket is closed
+            return
         message = dns.Message()
         try:
             message.fromStr(data)
@@ -250,13 +253,14 @@ class _Datagrams(DatagramProtocol):
     Not a connected one: on such a socket an ICMP "prohibited" of a firewall is an exception while reading.
     """
 
-    noisy = False
-
     def __init__(self, exchange: _Exchange, server: Address) -> None:
         self._exchange = exchange
         self._server = server
         self._source = server.host.partition("%")[0]
         self._port: Any = None
+
+    def logPrefix(self) -> str:
+        return f"question to name server {self._server}"
 
     def open(self, reactor: Any) -> None:
         self._port = reactor.listenUDP(0, self, interface="::" if ":" in self._source else "")

@@ -224,6 +224,26 @@ def test_any_datagram(data):
     assert bed.reactor.getDelayedCalls() == []
 
 
+def test_an_answer_that_comes_twice(bed):
+    """What is still in the socket when the question has its answer is nothing to anybody."""
+    seen = bed.ask()
+    protocol = bed.reactor.ports[0].protocol
+    for message in (answer(), answer(), answer(trunc=1), answer(rcode=dns.ESERVER)):
+        protocol.datagramReceived(message, ONE)
+    assert len(seen) == 1
+
+
+def test_a_server_that_fails_twice(bed):
+    """It is passed over once: what comes later from it does not count."""
+    seen = bed.ask()
+    protocol = bed.reactor.ports[0].protocol
+    for message in (answer(rcode=dns.ESERVER), answer(rcode=dns.ESERVER), answer(host="192.0.2.66")):
+        protocol.datagramReceived(message, ONE)
+    assert bed.reactor.asked() == [ONE, TWO]
+    bed.say(TWO)
+    assert hosts(seen[0]) == ["192.0.2.100"]
+
+
 def test_a_name_in_another_case(bed):
     """The echo of the question may be in another case."""
     seen = bed.ask("A.Test")

@@ -5,6 +5,8 @@
 `allocator` which ports are free, `userspace` how packets walk. It opens and closes what the
 sessions ask for, all or nothing, and looks every few seconds for calls that have died.
 
+Each party is met in its own address family, so that calls between IPv4 and IPv6 come by themselves.
+
 A faster way for established streams has its place beside `RelayPort.refresh`, which is called
 with every change of what is known about a port: when a port and its partner both have a source,
 they may be promoted there, and the next change brings them back.
@@ -35,9 +37,10 @@ from siproxd_tw.interfaces import (
     Side,
 )
 from siproxd_tw.media.allocator import NoPortFree, Order, PortAllocator, sequential
-from siproxd_tw.media.session import MediaSession, Offer, Policy, Stream, comedia
-from siproxd_tw.media.userspace import ListenUDP, PortPair, RelayPort, Sockets, StreamPorts
-from siproxd_tw.sdp import MediaDescription, SDPError, SessionDescription
+from siproxd_tw.media.latch import Policy, comedia
+from siproxd_tw.media.session import MediaSession, Offer, Party, Stream, family_of
+from siproxd_tw.media.userspace import ListenUDP, Sockets, StreamPorts
+from siproxd_tw.sdp import SDPError, SessionDescription
 
 __all__ = ["LocalRelay", "NoRelay"]
 
@@ -45,6 +48,8 @@ LONGEST_SWEEP = 5.0
 """Seconds between two looks at the counters, at most."""
 MOST_STREAMS = 16
 """What one description may have ports for: a phone has two or three streams, a hostile INVITE thousands."""
+_ANYBODY = {0: "", 4: "0.0.0.0", 6: "::"}
+"""Peers that stand for their address family."""
 
 
 @implementer(IMediaRelay, IStatus)
@@ -98,16 +103,19 @@ class LocalRelay:
     def answer(self, exchange: Exchange, sdp: bytes) -> Deferred[list[Edit]]:
         """See IMediaRelay."""
         description = self._parse(exchange, sdp)
-        host = self._addresses.advertised(exchange.receiver_side)
         session, offer = self._answered_in(exchange)
-        if description is None or host is None or session is None:
+        if description is None or session is None:
             return succeed([])
-        if offer is None:
-            receiver = 1 - (session.party_of(exchange) or 0)
-        else:
-            receiver = offer.party
+        receiver = 1 - (session.party_of(exchange) or 0) if offer is None else offer.party
+        is_news = offer is not None and not offer.is_accepted
+        family = offer.families[receiver] if offer and is_news else session.parties[receiver].family
+        host = self._addresses.advertised(exchange.receiver_side, _ANYBODY[family])
+        if host is None:
+            return succeed([])
+        if offer is not None:
             self._close(session.answered(offer, exchange.sender, description, self._clock.seconds()))
             self._refresh(session)
+            self._note_astray(session, session.parties[1 - receiver], description)
         return succeed(description.relayed(host, session.ports(receiver)))
 
     def withdraw(self, exchange: Exchange) -> Deferred[None]:
@@ -147,12 +155,12 @@ class LocalRelay:
         counts = Counter(self._counts)
         dropped = Counter(self._dropped)
         for ports in self._open.values():
-            _count(ports, counts, dropped)
-        hosts = {self._addresses.listening(side) for side in Side} - {None}
+            ports.count(counts, dropped)
+        hosts = {host for side in Side for host in self._addresses.bound(side)}
         return {
             "sessions": sum(len(sessions) for sessions in self._sessions.values()),
             "streams": len(self._open),
-            "ports": self._allocator.figures(host for host in hosts if host is not None),
+            "ports": self._allocator.figures(hosts),
             "packets": counts["packets"],
             "octets": counts["octets"],
             "errors": counts["errors"],
@@ -184,14 +192,16 @@ class LocalRelay:
         if known is not None and known.description.body == description.body:
             known.at = self._clock.seconds()
             return known.edits
-        host = self._addresses.advertised(exchange.receiver_side)
-        if host is None:
-            raise _no_address(exchange.receiver_side)
         if known is not None and known.is_accepted:
-            return description.relayed(host, session.ports(1 - known.party))
+            told = session.parties[1 - known.party]
+            return description.relayed(self._shown(told, told.family), session.ports(1 - known.party))
         offer = Offer(exchange, session.party_of(exchange) or 0, description, self._clock.seconds())
+        offer.families = session.families(offer)
+        hosts = self._hosts(session, offer) if offer.wanted else []
+        told = session.parties[1 - offer.party]
+        host = self._shown(told, offer.families[1 - offer.party])
         offer.streams = dict(known.streams) if known is not None else {}
-        offer.streams |= self._open_streams(session, offer)
+        offer.streams |= self._open_streams(session, offer, hosts)
         offer.drop_unwanted()
         if known is not None:  # what the same offer wanted when it was said in other words
             self._close([s for i, s in known.streams.items() if offer.streams.get(i) is not s])
@@ -231,15 +241,52 @@ class LocalRelay:
         for stream in session.all_streams():
             self._open[stream].refresh()
 
-    # Sockets
+    def _note_astray(self, session: MediaSession, party: Party, answer: SessionDescription) -> None:
+        """Say once that a party has answered in another address family than it was offered."""
+        if answer.family in (0, party.family) or party.is_astray:
+            return
+        party.is_astray = True
+        self._log.info(
+            "{call_id}: IPv{family} in the answer to an offer of IPv{ours}; its media is found when it comes",
+            call_id=_text(session.first.call_id),
+            family=answer.family,
+            ours=party.family,
+        )
 
-    def _bound(self, side: Side) -> str:
-        host = self._addresses.listening(side)
+    # Addresses
+
+    def _hosts(self, session: MediaSession, offer: Offer) -> list[str]:
+        """Find the address for the legs of each party, and settle the families of `offer` by them."""
+        hosts = []
+        for party, family in zip(session.parties, offer.families, strict=True):
+            host = self._addresses.listening(party.side, _ANYBODY[family])
+            if host is None:
+                raise self._no_address(party.side, family, offer)
+            hosts.append(host)
+        offer.families = family_of(hosts[0]), family_of(hosts[1])
+        return hosts
+
+    def _shown(self, party: Party, family: int) -> str:
+        """Return the address to write into descriptions for `party`."""
+        host = self._addresses.advertised(party.side, _ANYBODY[family])
         if host is None:
-            raise _no_address(side)
+            raise _nowhere(party.side)
         return host
 
-    def _open_streams(self, session: MediaSession, offer: Offer) -> dict[int, Stream]:
+    def _no_address(self, side: Side, family: int, offer: Offer) -> MediaUnavailable:
+        """Say what `side` lacks, and whether it is what the description of `offer` asks for."""
+        if not family or not self._addresses.bound(side):
+            return _nowhere(side)
+        lacking = f"the {side.value} interface has no IPv{family} address"
+        media = offer.description.located
+        is_said = side is offer.exchange.sender_side and family == offer.description.family
+        if media is None or media.connection is None or not is_said:
+            return MediaUnavailable(f"{lacking} to relay media on")
+        return MediaNotAcceptable(f"m= line {media.index} is at {media.connection.text}, and {lacking}")
+
+    # Sockets
+
+    def _open_streams(self, session: MediaSession, offer: Offer, hosts: Sequence[str]) -> dict[int, Stream]:
         """Open what `offer` needs and the session does not have; all of it or nothing.
 
         The ports that are advertised now are taken first, those of the other party after them.
@@ -250,9 +297,6 @@ class LocalRelay:
                 f"{len(wanted)} streams in one description, at most {MOST_STREAMS} are relayed"
             )
         sides = [party.side for party in session.parties]
-        hosts = [self._bound(side) for side in sides] if wanted else []
-        for media in wanted:
-            _check_family(media, hosts[offer.party], sides[offer.party])
         existing = {**session.streams, **offer.streams}
         missing = [m for m in wanted if not _fits(existing.get(m.index), hosts)]
         receiver, sender = 1 - offer.party, offer.party
@@ -272,7 +316,7 @@ class LocalRelay:
     def _close(self, streams: Sequence[Stream]) -> None:
         for stream in streams:
             ports = self._open.pop(stream)
-            _count(ports, self._counts, self._dropped)
+            ports.count(self._counts, self._dropped)
             self._sockets.close(ports.pairs)
 
     # Life and death
@@ -320,7 +364,7 @@ class LocalRelay:
         self._expired(session.first)
 
     def _describe(self, session: MediaSession, stream: Stream, now: float) -> Mapping[str, object]:
-        legs = [_describe_pair(pair, now) for pair in self._open[stream].pairs]
+        legs = [pair.describe() for pair in self._open[stream].pairs]
         return {
             "call_id": _text(session.first.call_id),
             "media": stream.index,
@@ -335,54 +379,13 @@ def _text(call_id: bytes) -> str:
     return call_id.decode("utf-8", "replace")
 
 
-def _no_address(side: Side) -> MediaUnavailable:
+def _nowhere(side: Side) -> MediaUnavailable:
     return MediaUnavailable(f"the {side.value} interface has no address to relay media on")
 
 
 def _fits(stream: Stream | None, hosts: Sequence[str]) -> bool:
     """Whether there is a stream and its sockets are on the addresses that we have now."""
     return stream is not None and [leg.host for leg in stream.legs] == list(hosts)
-
-
-def _check_family(media: MediaDescription, host: str, side: Side) -> None:
-    """Refuse an address that cannot be reached from `host`."""
-    target = media.target
-    if target is not None and (":" in target[0]) != (":" in host):
-        family = "IPv6" if ":" in target[0] else "IPv4"
-        raise MediaNotAcceptable(
-            f"m= line {media.index} is at {target[0]}, and the {side.value} interface has no {family} address"
-        )
-
-
-def _count(ports: StreamPorts, counts: Counter[str], dropped: Counter[str]) -> None:
-    for port in ports.ports:
-        counts["packets"] += port.latch.packets
-        counts["octets"] += port.latch.octets
-        counts["errors"] += port.errors
-        dropped.update(port.dropped)
-
-
-def _describe_pair(pair: PortPair, now: float) -> Mapping[str, object]:
-    return {
-        "side": pair.leg.side.value,
-        "host": pair.leg.host,
-        "port": pair.leg.port,
-        "rtp": _describe_port(pair.rtp),
-        "rtcp": _describe_port(pair.rtcp),
-    }
-
-
-def _describe_port(port: RelayPort) -> Mapping[str, object]:
-    latch = port.latch
-    return {
-        "announced": str(latch.announced or ""),
-        "source": str(latch.source or ""),
-        "held": latch.held,
-        "packets": latch.packets,
-        "octets": latch.octets,
-        "errors": port.errors,
-        "dropped": dict(port.dropped),
-    }
 
 
 @implementer(IMediaRelay, IStatus)

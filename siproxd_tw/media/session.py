@@ -12,30 +12,16 @@ closes what is added and removed here.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from enum import Enum
-from typing import NamedTuple
 
 from siproxd_tw.edits import Edit
 from siproxd_tw.interfaces import Address, Exchange, Side
+from siproxd_tw.media.latch import Latch
 from siproxd_tw.sdp import MediaDescription, SessionDescription
 
-__all__ = [
-    "Action",
-    "Judgement",
-    "Latch",
-    "Leg",
-    "MediaSession",
-    "Offer",
-    "Party",
-    "Policy",
-    "Stream",
-    "comedia",
-]
+__all__ = ["Leg", "MediaSession", "Offer", "Party", "Stream", "family_of"]
 
-QUIET = 2.0
-"""Seconds without a packet after which a source may be replaced by another one."""
 LONGEST_OFFER = 300.0
 """Seconds an offer waits for its answer: timer C (RFC 3261 section 16.6) and time to spare."""
 LONGEST_RINGING = LONGEST_OFFER
@@ -45,105 +31,11 @@ LONGEST_HOLD = 86400.0
 """Seconds a call may be on hold: a call whose BYE was lost must not keep its ports for ever."""
 
 
-class Action(Enum):
-    """What to do about a packet from an address that is not the one a latch is on."""
-
-    LATCH = "latch"
-    MOVE = "move"
-    IGNORE = "ignore"
-
-
-class Judgement(NamedTuple):
-    """An action and why; the reason is also the name of a counter."""
-
-    action: Action
-    reason: str
-
-
-@dataclass(eq=False, slots=True)
-class Latch:
-    """Where the party at the other end of one socket is: as it said, and as its packets show."""
-
-    announced: Address | None = None
-    """The address in its session description, the last one that was not a hold."""
-    held: bool = False
-    """Whether it wants nothing to be sent at the moment."""
-    source: Address | None = None
-    """Where its packets come from; None until one has come."""
-    superseded: Address | None = None
-    """Where they came from before it announced another address; late packets are no reason to go back."""
-    superseded_until: float = 0.0
-    packets: int = 0
-    """Packets from `source`, counted by whoever receives them."""
-    octets: int = 0
-    window: int | None = 0
-    """The number of packets when learning was allowed anew; learning ends when it has grown."""
-    heard_at: float = 0.0
-    """When `packets` was last seen to have grown."""
-    _heard_packets: int = 0
-
-    @property
-    def target(self) -> Address | None:
-        """Where to send: to the source, else to the announced address; None: nowhere."""
-        return None if self.held else self.source or self.announced
-
-    @property
-    def is_learning(self) -> bool:
-        """Whether any source is as good as the present one."""
-        return self.source is None or self.window == self.packets
-
-    def agree(self, address: Address | None, now: float) -> None:
-        """Take the address that the party announces in an accepted offer or answer, and learn anew."""
-        if address != self.announced:
-            if self.source != address:
-                self.superseded = self.source if self.announced else None
-                self.superseded_until = now + QUIET
-                self.source = None
-            self.announced = address
-        self.held = False
-        self.window = self.packets
-
-    def hold(self) -> None:
-        """Send nothing until the next `agree`; what was learnt stays, it mostly ends as it began."""
-        self.held = True
-        self.window = self.packets
-
-    def heard(self, now: float) -> float:
-        """Look at the count and return when it last grew, as far as anybody has looked."""
-        if self.packets != self._heard_packets:
-            self._heard_packets = self.packets
-            self.heard_at = now
-        return self.heard_at
-
-    def follow(self, source: Address, now: float) -> None:
-        """Be on `source` from now on."""
-        self.source = source
-        self.superseded = None
-        self.window = None
-        self.heard_at = now
-
-
-Policy = Callable[[Latch, Address, float], Judgement]
-"""Says what a packet from an address means that a latch is not on."""
-
-
-def comedia(latch: Latch, source: Address, now: float) -> Judgement:
-    """Trust the first packet after each accepted description (symmetric RTP, RFC 4961).
-
-    The announced address always wins; any other one must come first, or find the present
-    source silent.
-    """
-    if source == latch.announced:
-        return Judgement(Action.LATCH if latch.source is None else Action.MOVE, "announced")
-    if source == latch.superseded and now < latch.superseded_until:
-        return Judgement(Action.IGNORE, "superseded source")
-    if latch.source is None:
-        return Judgement(Action.LATCH, "first packet")
-    if latch.is_learning:
-        return Judgement(Action.MOVE, "first packet after an answer")
-    if now - latch.heard(now) >= QUIET:
-        return Judgement(Action.MOVE, "the source fell silent")
-    return Judgement(Action.IGNORE, "foreign source")
+def family_of(host: str) -> int:
+    """Return the address family of `host`, 4 or 6; 0 for none at all."""
+    if not host:
+        return 0
+    return 6 if ":" in host else 4
 
 
 @dataclass(eq=False, slots=True)
@@ -212,6 +104,21 @@ class Party:
     """The tag whose description counts."""
     media: Sequence[MediaDescription] = ()
     """What it last said."""
+    family: int = 0
+    """The address family of its legs, 4 or 6; 0 while there are none."""
+    met: int = 0
+    """The address family in which signalling met it last; 0 while nobody has said."""
+    is_astray: bool = False
+    """Whether it has answered in the other family than it was offered, and that was noted."""
+
+    def family_at(self, at: str) -> int:
+        """Return the family for its legs when signalling meets it at `at` and nothing better is known.
+
+        What it had stays, as a dual-stack party may use one family for signalling and the other one
+        for media, unless signalling meets it in another family than before.
+        """
+        met = family_of(at)
+        return met if met and met != self.met else self.family
 
     def is_named(self, tag: bytes, side: Side) -> bool:
         """Return whether `tag` on `side` is this party, or may become it."""
@@ -233,6 +140,8 @@ class Offer:
     """The last answer by its tag."""
     streams: dict[int, Stream] = field(default_factory=dict)
     """What it adds or replaces, until it is accepted."""
+    families: tuple[int, int] = (0, 0)
+    """The address families of the parties' legs with this offer, see `MediaSession.families`."""
 
     @property
     def is_accepted(self) -> bool:
@@ -296,6 +205,16 @@ class MediaSession:
         streams = {**self.streams, **(offer.streams if offer else {})}
         return {index: stream.legs[party].port for index, stream in streams.items()}
 
+    def families(self, offer: Offer) -> tuple[int, int]:
+        """Return the address family, 4 or 6, in which `offer` needs each party's legs; 0: whichever there is.
+
+        Its sender's is what its description shows, else it is where signalling meets them.
+        """
+        sender, receiver = self.parties[offer.party], self.parties[1 - offer.party]
+        there = offer.description.family or sender.family_at(offer.exchange.sender_at)
+        here = receiver.family_at(offer.exchange.receiver_at)
+        return (there, here) if offer.party == 0 else (here, there)
+
     def offered(self, offer: Offer) -> None:
         """Take an offer; the media that runs does not change until it is answered.
 
@@ -333,11 +252,20 @@ class MediaSession:
         self._before = (self.parties[0].media, self.parties[1].media)
         self._latest = offer
         self.is_answered = True
+        self._settle(offer)
         offer.streams = {}
         first = self.first.transaction
         self.offers = {t: o for t, o in self.offers.items() if not o.is_accepted or o is offer or t == first}
         self._apply(offer.party, offer.description.media, now)
         return unneeded
+
+    def _settle(self, offer: Offer) -> None:
+        """Note the families in which the two are relayed and met from now on."""
+        sender, receiver = self.parties[offer.party], self.parties[1 - offer.party]
+        sender.met = family_of(offer.exchange.sender_at) or sender.met
+        receiver.met = family_of(offer.exchange.receiver_at) or receiver.met
+        for party, family in zip(self.parties, offer.families, strict=True):
+            party.family = family or party.family
 
     def _apply(self, party: int, media: Sequence[MediaDescription], now: float) -> None:
         self.parties[party].media = media
@@ -379,9 +307,9 @@ class MediaSession:
 
     @property
     def is_on_hold(self) -> bool:
-        """Whether silence is what they agreed on, for one of the streams or because there is none."""
+        """Whether silence is what they agreed on, for all of the streams that there are."""
         running = [pair for pair in self._agreed() if all(media.is_relayable for media in pair)]
-        return not running or any(media.is_held for pair in running for media in pair)
+        return all(any(media.is_held for media in pair) for pair in running)
 
     def _agreed(self) -> Iterator[tuple[MediaDescription, MediaDescription]]:
         for index in self.streams:

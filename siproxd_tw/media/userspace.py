@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import socket
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from errno import EADDRINUSE
 from typing import Any, Protocol
 
@@ -24,7 +24,8 @@ from twisted.logger import Logger
 
 from siproxd_tw.interfaces import Address, Side
 from siproxd_tw.media.allocator import NoPortFree, PortAllocator
-from siproxd_tw.media.session import Action, Latch, Leg, Policy, Stream
+from siproxd_tw.media.latch import Action, Latch, Policy
+from siproxd_tw.media.session import Leg, Stream
 from siproxd_tw.rtp import Kind, classify
 
 __all__ = ["ListenUDP", "PortPair", "RelayPort", "Sockets", "StreamPorts"]
@@ -149,6 +150,19 @@ class RelayPort(DatagramProtocol):
             return gatherResults([])
         return maybeDeferred(self.transport.stopListening)
 
+    def describe(self) -> Mapping[str, object]:
+        """Say where its party is and what has come from there."""
+        latch = self.latch
+        return {
+            "announced": str(latch.announced or ""),
+            "source": str(latch.source or ""),
+            "held": latch.held,
+            "packets": latch.packets,
+            "octets": latch.octets,
+            "errors": self.errors,
+            "dropped": dict(self.dropped),
+        }
+
 
 class PortPair:
     """The two sockets of one leg."""
@@ -193,6 +207,16 @@ class PortPair:
         """Stop; the Deferred fires when both addresses are free."""
         return gatherResults([self.rtp.close(), self.rtcp.close()])
 
+    def describe(self) -> Mapping[str, object]:
+        """Say where it is and what has come in."""
+        return {
+            "side": self.leg.side.value,
+            "host": self.leg.host,
+            "port": self.leg.port,
+            "rtp": self.rtp.describe(),
+            "rtcp": self.rtcp.describe(),
+        }
+
 
 class StreamPorts:
     """The sockets of one stream, cross-connected."""
@@ -218,6 +242,14 @@ class StreamPorts:
         for port in self.ports:
             port.is_rtp = self.stream.is_rtp
             port.refresh()
+
+    def count(self, counts: Counter[str], dropped: Counter[str]) -> None:
+        """Add what has come in to `counts`, and what was not relayed to `dropped` by its reason."""
+        for port in self.ports:
+            counts["packets"] += port.latch.packets
+            counts["octets"] += port.latch.octets
+            counts["errors"] += port.errors
+            dropped.update(port.dropped)
 
 
 class Sockets:

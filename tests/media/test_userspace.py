@@ -9,7 +9,8 @@ from twisted.logger import LogLevel, capturedLogs
 
 from siproxd_tw.interfaces import Address, Side
 from siproxd_tw.media.allocator import NoPortFree, PortAllocator
-from siproxd_tw.media.session import Latch, Leg, Stream, comedia
+from siproxd_tw.media.latch import Latch, comedia
+from siproxd_tw.media.session import Leg, Stream
 from siproxd_tw.media.userspace import PortPair, RelayPort, Sockets, StreamPorts
 from tests.support.datagrams import MemoryNetwork, MemorySocket
 from tests.support.mediabed import RTCP, rtp

@@ -15,6 +15,8 @@ class Speaker:
     tag: bytes
     side: Side
     host: str
+    met: str = ""
+    """The IP address at which signalling meets it, if that is known."""
 
     def at(self, port: int, *attributes: str, host: str = "") -> bytes:
         """Return a description with one audio stream on `port`."""
@@ -22,9 +24,8 @@ class Speaker:
 
     def says(self, *lines: str, host: str = "") -> bytes:
         """Return a description; a line without a type is an m= line, or an attribute if it has no blank."""
-        body = ["v=0", f"o=- 1 1 IN IP4 {self.host}", "s=-", f"c=IN IP{6 if ':' in host else 4} "]
-        body[-1] += host or self.host
-        body.append("t=0 0")
+        origin, connection = (f"IN IP{6 if ':' in at else 4} {at}" for at in (self.host, host or self.host))
+        body = ["v=0", f"o=- 1 1 {origin}", "s=-", f"c={connection}", "t=0 0"]
         for line in lines:
             kind = "" if line[1:2] == "=" else "m=" if " " in line else "a="
             body.append(kind + line)
@@ -38,9 +39,25 @@ DORA = Speaker(b"d", Side.OUTSIDE, "203.0.113.61")
 
 
 def exchange(
-    one: Speaker, other: Speaker | Side, transaction: str = "t1", call_id: str = "call@10.0.0.10"
+    one: Speaker,
+    other: Speaker | Side,
+    transaction: str = "t1",
+    call_id: str = "call@10.0.0.10",
+    met: str = "",
 ) -> Exchange:
-    """Return what `one` tells `other`; a side alone stands for somebody whose tag is not known yet."""
+    """Return what `one` tells `other`; a side alone stands for somebody whose tag is not known yet.
+
+    `met` is where signalling meets that somebody.
+    """
     if isinstance(other, Side):
-        return Exchange(call_id.encode(), one.tag, b"", one.side, other, transaction.encode())
-    return Exchange(call_id.encode(), one.tag, other.tag, one.side, other.side, transaction.encode())
+        other = Speaker(b"", other, "", met)
+    return Exchange(
+        call_id.encode(),
+        one.tag,
+        other.tag,
+        one.side,
+        other.side,
+        transaction.encode(),
+        one.met,
+        other.met,
+    )

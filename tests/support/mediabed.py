@@ -129,10 +129,14 @@ def memory_bed(addresses: FixedAddresses | None = None, **config: Any) -> Bed:
     return Bed(MemoryNetwork(clock=clock), clock, addresses or FixedAddresses(), settings)
 
 
-def loopback_bed(reactor: Any, **config: Any) -> Bed:
-    """Return a relay on real sockets of this machine."""
-    addresses = FixedAddresses("127.0.0.1", "127.0.0.2", networks=("127.0.0.8/29",))
+def loopback_bed(reactor: Any, inside: int = 4, outside: int = 4, **config: Any) -> Bed:
+    """Return a relay on real sockets of this machine, on each side of one address family."""
+    ours = "::1" if inside == 6 else "127.0.0.1", "::1" if outside == 6 else "127.0.0.2"
     settings = MediaConfig(**{"port_low": 27070, "port_high": 27088, **config})
-    inside = [replace(speaker, host=f"127.0.0.{n}") for speaker, n in ((ALICE, 10), (CAROL, 11))]
-    outside = [replace(speaker, host=f"127.0.0.{n}") for speaker, n in ((BOB, 60), (DORA, 61))]
-    return Bed(LoopbackNetwork(reactor), reactor, addresses, settings, *inside, *outside)
+    places = ((ALICE, inside, 10), (CAROL, inside, 11), (BOB, outside, 60), (DORA, outside, 61))
+    speakers = [
+        replace(who, host="::1", met="::1") if family == 6 else replace(who, host=f"127.0.0.{number}")
+        for who, family, number in places
+    ]
+    addresses = FixedAddresses(*ours, networks=("127.0.0.8/29",))
+    return Bed(LoopbackNetwork(reactor), reactor, addresses, settings, *speakers)

@@ -423,7 +423,7 @@ class Connection(TwistedProtocol):
             self._write(PING)
 
     def _miss_pong(self) -> None:
-        silent = self._pinged is not None and self._heard <= self._pinged
+        silent = self._pinged is not None and self._heard < self._pinged
         self._pinged = None
         self._framer.expects_pong = False
         if silent and self._pongs:

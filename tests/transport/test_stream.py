@@ -490,9 +490,7 @@ async def test_an_address_that_is_not_there():
     kept, said = [], r"TCP 192\.0\.2\.254:0: no interface has this address"
     before = len(os.listdir("/dev/fd"))
     for _ in range(20):
-        with pytest.raises(
-            CannotListen, match=r"TCP 192\.0\.2\.254:0: no interface has this address"
-        ) as caught:
+        with pytest.raises(CannotListen, match=said) as caught:
             bed.start(local=Address("192.0.2.254", 0))
         kept.append(caught.value)
     assert len(os.listdir("/dev/fd")) == before

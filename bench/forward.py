@@ -16,6 +16,7 @@ import pstats
 import sys
 import time
 from collections.abc import Callable
+from ipaddress import ip_interface
 from pathlib import Path
 from typing import Any
 
@@ -24,12 +25,17 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from twisted.internet.task import Clock
 
 from siproxd_tw.config.reader import read
-from siproxd_tw.interfaces import Address, Side
+from siproxd_tw.interfaces import Address
 from siproxd_tw.service import Siproxd
-from tests.support.addresses import FixedAddresses
+from siproxd_tw.transport.addresses import GatewayAddresses
+from siproxd_tw.transport.netif import Interface
 from tests.support.resolver import MemoryResolver
 
 PHONE, PROVIDER = Address("10.0.0.10", 5062), Address("203.0.113.50", 5060)
+INTERFACES = (
+    Interface("eth0", True, (ip_interface("10.0.0.1/8"),)),
+    Interface("eth1", True, (ip_interface("203.0.113.1/24"),)),
+)
 SDP = b"v=0\r\no=- 1 1 IN IP4 10.0.0.10\r\ns=-\r\nc=IN IP4 10.0.0.10\r\nt=0 0\r\nm=audio 40000 RTP/AVP 8 0 101\r\n"
 
 
@@ -79,11 +85,16 @@ class Proxy:
     def __init__(self) -> None:
         self.reactor = Reactor()
         config = read("if_inbound = eth0\nif_outbound = eth1\nrtp_proxy_enable = 0\n", "bench").config
+        resolver = MemoryResolver({"provider.test": PROVIDER.host})
+        addresses = GatewayAddresses(
+            config.network, self.reactor, lambda: INTERFACES, resolve_host=resolver.resolve
+        )
+        addresses.check()
         self.service = Siproxd(
             config,
             reactor=self.reactor,
-            addresses=FixedAddresses(),
-            resolver=MemoryResolver({"provider.test": PROVIDER.host}),
+            addresses=addresses,
+            resolver=resolver,
         )
         self.service.startService()
         self.inside = self.reactor.ports["10.0.0.1", 5060]
@@ -195,7 +206,7 @@ def run(registrations: int, repeat: int, count: int, profile: str = "") -> dict[
     for cseq in range(2, repeat + 2):
         numbers = range(branch, branch + count)
         branch += count
-        texts = [register(10, number, cseq * count + number) for number in numbers]
+        texts = [register(number % registrations, number, cseq * count) for number in numbers]
         sent = measure("register", proxy, texts, proxy.from_phone)
         measure("register 200", proxy, [answer(each) for each in sent], proxy.from_provider)
         sent = measure(

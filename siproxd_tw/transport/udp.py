@@ -26,6 +26,7 @@ from zope.interface import implementer
 from siproxd_tw.interfaces import Address, Flow, IStatus, ITransport, Side
 from siproxd_tw.transport.bugs import Bugs
 from siproxd_tw.transport.ports import refused
+from siproxd_tw.transport.resolver import ip_literal
 from siproxd_tw.transport.sockets import check_dscp, mark, set_option
 
 __all__ = ["LARGEST_DATAGRAM", "RECEIVE_BUFFER", "UDPTransport"]
@@ -38,6 +39,9 @@ The kernel may grant less (Linux: net.core.rmem_max)."""
 BATCH = 16 * 1024
 """Bytes read from one socket before the others have their turn: some twenty messages, a millisecond of
 work. Twisted's own bound, 256 kB, lets a burst of SIP hold up the media."""
+
+MOST_HOSTS = 10_000
+"""Peers that are known to be addresses and no names."""
 
 Received = Callable[[bytes, ITransport, Address], None]
 """Called with the bytes, the transport and the peer's address for each datagram."""
@@ -62,6 +66,8 @@ class UDPTransport(DatagramProtocol):
         self._received = received
         self._dscp = check_dscp(dscp)
         self._port: IListeningPort | None = None
+        self._write: Callable[[bytes, Address], object] | None = None
+        self._numeric: set[str] = set()
         self._counts: Counter[str] = Counter()
         self._send_errors: Counter[str] = Counter()
         self._bugs = Bugs()
@@ -80,12 +86,16 @@ class UDPTransport(DatagramProtocol):
             self._port = bound
             self.local = Address(host, bound.getHost().port)
             self._tune(bound)
+            # Twisted's own write looks at each address anew, which takes longer than the system call: 8.1 us
+            # against 5.7 for a datagram there and back.
+            self._write = getattr(bound.getHandle(), "sendto", None) or bound.write
             return
         raise explained  # out here, as Twisted's exception keeps the unbound socket open while it lives
 
     def stop(self) -> Deferred[None]:
         """Close the socket; the Deferred fires when the address is free again."""
         port, self._port = self._port, None
+        self._write = None
         closed = None if port is None else port.stopListening()
         return succeed(None) if closed is None else closed
 
@@ -96,15 +106,27 @@ class UDPTransport(DatagramProtocol):
 
     def send(self, data: bytes, flow: Flow) -> None:
         """See ITransport."""
-        if self.transport is None:
+        write = self._write
+        if write is None:
             self._unsent("closed", data, flow.remote)
             return
         try:
-            self.transport.write(data, flow.remote)
+            if flow.remote.host not in self._numeric:
+                self._check(flow.remote.host)
+            write(data, flow.remote)
         except (OSError, MessageLengthError, InvalidAddressError, OverflowError) as error:
             self._unsent(_reason(error), data, flow.remote)
         else:
             self._counts["sent"] += 1
+
+    def _check(self, host: str) -> None:
+        """Refuse what is no IP address: the system call would look a name up, and all of us would wait."""
+        literal = ip_literal(host.partition("%")[0])
+        if literal is None or (":" in literal) != (":" in self.local.host):
+            raise InvalidAddressError(host, f"not an IP address that can be reached from {self.local.host}")
+        if len(self._numeric) >= MOST_HOSTS:
+            self._numeric.clear()
+        self._numeric.add(host)
 
     def reaches(self, remote: Address) -> bool:
         """See ITransport."""
@@ -138,6 +160,7 @@ class UDPTransport(DatagramProtocol):
 
     def stopProtocol(self) -> None:
         """Say so when the socket is lost although nobody stopped it; the reactor has logged the cause."""
+        self._write = None
         if self._port is not None:
             self._port = None
             self._log.error("UDP {local}: the socket was lost", local=self.local)

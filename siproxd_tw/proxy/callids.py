@@ -22,6 +22,9 @@ Where to call what:
 - `assign` on each response, whose transaction knows both: the Call-ID of the copy when the
   response comes in, and that of the request as it was received before it goes back to the outside.
 
+A provider that is not in the route set is left out after the answer: requests between the two legs of a call
+that came back no longer cross the gateway. `around` says what each leg knows the call as.
+
 Requests also name other dialogs. In Replaces (RFC 3891), Join (RFC 3911) and Target-Dialog (RFC 4538),
 and in Replaces within the URI of Refer-To (RFC 3515), a Call-ID with the mark of either tag loses it, and
 one without gets the mark of from-tag or remote-tag: the party that is not addressed. So a reference that
@@ -38,7 +41,7 @@ from siproxd_tw.sip.headers import Field, NameAddr
 from siproxd_tw.sip.message import Request, Response
 from siproxd_tw.sip.uri import SIPURI
 
-__all__ = ["MARK", "across", "assign", "inward", "outward"]
+__all__ = ["MARK", "across", "around", "assign", "inward", "outward"]
 
 MARK = b"-siproxd"
 """What siproxd puts between a Call-ID and the tag, before the ``@``."""
@@ -63,6 +66,11 @@ def across(call_id: bytes, sender: bytes, receiver: bytes) -> bytes:
     """Return the Call-ID that a request with these From and To tags has on the other side."""
     change = _change(call_id, sender, (receiver,))
     return call_id if change is None else call_id[: change[0]] + change[2] + call_id[change[1] :]
+
+
+def around(call_id: bytes, sender: bytes, receiver: bytes) -> bytes:
+    """Return the Call-ID that a request with these tags has after it went outside and came back."""
+    return across(across(call_id, sender, receiver), sender, receiver)
 
 
 def outward(request: Request, tag: bytes) -> None:

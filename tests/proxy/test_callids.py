@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from siproxd_tw.edits import apply
-from siproxd_tw.proxy.callids import MARK, across, assign, inward, outward
+from siproxd_tw.proxy.callids import MARK, across, around, assign, inward, outward
 from siproxd_tw.sip.message import Request, Response
 from siproxd_tw.sip.parser import parse
 from tests.support.messages import request, values, wire
@@ -81,6 +81,12 @@ def test_a_call_that_leaves_and_comes_back() -> None:
 
     holds = out(sent("INVITE", "abc@h", "a1", "b1"))
     assert call_id(into(sent("INVITE", call_id(holds), "a1", "b1"))) == call_id(back)
+
+
+def test_a_call_that_came_back_goes_on_without_the_provider() -> None:
+    """From leg to leg: whoever sends, the other one gets the Call-ID of its own leg."""
+    assert around(b"abc@h", b"a1", b"b1") == b"abc-siproxda1-siproxda1@h"
+    assert around(b"abc-siproxda1-siproxda1@h", b"b1", b"a1") == b"abc@h"
 
 
 def test_a_pbx_that_keeps_the_call_id_for_its_own_call() -> None:

@@ -42,7 +42,7 @@ class Registrar:
         self._changed = changed
         self._masks = Masks(location)
         self._local = LocalRegistrar(config, location, self._masks, masquerade.uri_port)
-        self._passing: dict[bytes, list[Registration]] = {}
+        self._passing: dict[bytes, dict[Registration, None]] = {}
 
     # being the registrar
 
@@ -80,7 +80,7 @@ class Registrar:
             shown = self._masquerade.written(binding.masked, transport, secure)
             copy.replace_uri(contact, shown, MASKED)
         self._masks.reserve(registration)
-        self._passing.setdefault(registration.call_id, []).append(registration)
+        self._passing.setdefault(registration.call_id, {})[registration] = None
         return registration
 
     def answered(self, registration: Registration, response: Response, now: float) -> None:
@@ -96,15 +96,14 @@ class Registrar:
         """Forget that `registration` is on its way."""
         if not self._is_passing(registration):
             return
-        others = [other for other in self._passing[registration.call_id] if other is not registration]
-        if others:
-            self._passing[registration.call_id] = others
-        else:
+        of_call = self._passing[registration.call_id]
+        del of_call[registration]
+        if not of_call:
             del self._passing[registration.call_id]
         self._masks.release(registration)
 
     def _is_passing(self, registration: Registration) -> bool:
-        return any(other is registration for other in self._passing.get(registration.call_id, ()))
+        return registration in self._passing.get(registration.call_id, ())
 
     def _adopt(self, registration: Registration, response: Response, now: float) -> None:
         lifetimes = {

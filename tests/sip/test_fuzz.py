@@ -36,21 +36,21 @@ def test_torture_messages_themselves(vector: Vector) -> None:
         fuzz_one(b"\n".join(vector.data.split(b"\n")[:line]) + b"\n")
 
 
-@settings(max_examples=500)
+@settings(max_examples=500, deadline=None)
 @given(st.sampled_from(SEEDS), st.sampled_from(SEEDS), st.randoms(use_true_random=False))
 def test_damaged_torture_messages(seed: Vector, other: Vector, chance: random.Random) -> None:
     """Flipped, cut and repeated octets, and pieces of other messages."""
     fuzz_one(mutated(seed.data, other.data, chance))
 
 
-@settings(max_examples=100)
+@settings(max_examples=100, deadline=None)
 @given(st.one_of(requests, responses))
 def test_odd_messages(message: Request | Response) -> None:
     """Messages that are right but as odd as phones write them."""
     fuzz_one(message.original)
 
 
-@settings(max_examples=100)
+@settings(max_examples=100, deadline=None)
 @given(st.lists(st.sampled_from(SEEDS), min_size=2, max_size=3), st.randoms(use_true_random=False))
 def test_streams_of_damaged_messages(several: list[Vector], chance: random.Random) -> None:
     """Several messages one after the other, where the framing has to hold or to break."""

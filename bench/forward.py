@@ -36,7 +36,10 @@ INTERFACES = (
     Interface("eth0", True, (ip_interface("10.0.0.1/8"),)),
     Interface("eth1", True, (ip_interface("203.0.113.1/24"),)),
 )
-SDP = b"v=0\r\no=- 1 1 IN IP4 10.0.0.10\r\ns=-\r\nc=IN IP4 10.0.0.10\r\nt=0 0\r\nm=audio 40000 RTP/AVP 8 0 101\r\n"
+SDP = (
+    b"v=0\r\no=- 1 1 IN IP4 10.0.0.10\r\ns=-\r\nc=IN IP4 10.0.0.10\r\nt=0 0\r\n"
+    b"m=audio 40000 RTP/AVP 8 0 101\r\n"
+)
 
 
 class Port:
@@ -123,7 +126,8 @@ def register(user: int, branch: int, cseq: int = 1) -> bytes:
     return (
         f"REGISTER sip:203.0.113.50 SIP/2.0\r\n"
         f"Via: SIP/2.0/UDP {host}:5062;branch=z9hG4bK{branch};rport\r\n"
-        f"Max-Forwards: 70\r\nFrom: <sip:u{user}@provider.test>;tag=f{branch}\r\nTo: <sip:u{user}@provider.test>\r\n"
+        f"Max-Forwards: 70\r\nFrom: <sip:u{user}@provider.test>;tag=f{branch}\r\n"
+        f"To: <sip:u{user}@provider.test>\r\n"
         f"Call-ID: reg{user}@{host}\r\nCSeq: {cseq} REGISTER\r\nContact: <sip:u{user}@{host}:5062>\r\n"
         f"Expires: 3600\r\nUser-Agent: bench/1\r\nAllow: INVITE, ACK, CANCEL, BYE, OPTIONS, INFO\r\n"
         f"Supported: path, outbound\r\nContent-Length: 0\r\n\r\n"
@@ -168,13 +172,11 @@ class Measure:
         self, name: str, proxy: Proxy, messages: list[bytes], take: Callable[[bytes], bytes]
     ) -> list[bytes]:
         """Feed `messages` by `take`, note the time for each, and return what came out."""
-        out = []
         profiler = cProfile.Profile() if self.profile == name else None
         if profiler:
             profiler.enable()
         began = time.process_time()
-        for message in messages:
-            out.append(take(message))
+        out = [take(message) for message in messages]
         spent = (time.process_time() - began) / len(messages) * 1e6
         if profiler:
             profiler.disable()

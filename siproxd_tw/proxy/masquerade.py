@@ -43,7 +43,6 @@ class Masquerade:
         self._location = location
         self._port = port
         self._ports = {"tls": 5061, **ports}
-        self._own_ports = frozenset({port, *ports.values()})
 
     @property
     def uri_port(self) -> int | None:
@@ -103,9 +102,14 @@ class Masquerade:
         port, params = self._ports.get(transport, self._port), _kept(uri.params)
         return _for_leg(uri, host, port, params, transport, uri.scheme == "sips")
 
+    def _is_our_port(self, uri: SIPURI) -> bool:
+        transport = (uri.param(b"transport") or b"").decode("ascii", "replace").lower()
+        transport = "tls" if uri.scheme == "sips" else transport
+        return (uri.port or (5061 if transport == "tls" else 5060)) == self._ports.get(transport, self._port)
+
     def _is_third_party(self, message: Message, uri: SIPURI, flow: Flow) -> bool:
         """Whether a Contact is not the phone itself: in a redirection, unless it is an inside address."""
-        if self._addresses.is_own(uri.host) and (uri.port or 5060) in self._own_ports:
+        if self._addresses.is_own(uri.host) and self._is_our_port(uri):
             return True  # masqueraded already; a PBX on the gateway itself has another port
         redirects = isinstance(message, Response) and message.status >= 300
         if not redirects and (not uri.params or uri.param(b"gr") is None):

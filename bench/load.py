@@ -36,7 +36,15 @@ class Generator:
     """All phones and the provider, running on `core`; a context manager."""
 
     def __init__(self, program: Path, bed: Bed, core: int) -> None:
-        command = [path_of("setpriv"), "--pdeathsig", "KILL", program, str(core), *bed.handles, *ARGUMENTS]
+        command: list[str | Path] = [
+            path_of("setpriv"),
+            "--pdeathsig",
+            "KILL",
+            program,
+            str(core),
+            *bed.handles,
+            *ARGUMENTS,
+        ]
         self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
 
     def __enter__(self) -> Generator:

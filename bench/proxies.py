@@ -54,7 +54,11 @@ class Proxy:
         self.name = setting.name
         self._gateway = bed.gateway
         self._program = setting.start(bed, directory, core)
-        until(self._listens, 15, f"{self.name} listens, see {self._program.log}")
+        try:
+            until(self._listens, 15, f"{self.name} listens")
+        except AssertionError:
+            self.stop()
+            raise
         time.sleep(0.5)  # let it come to rest: what it does at start is in no figure
         self.pids = [int(pid) for pid in ip("netns", "pids", self._gateway.namespace).split()]
 

@@ -42,6 +42,7 @@ class Bench:
 
     def __init__(self, plan: Plan, checkout: Path, directory: Path, network: Network) -> None:
         self.samples = Samples()
+        self.complete = True
         self._plan = plan
         self._directory = directory
         self._bed = Bed(network)
@@ -56,14 +57,22 @@ class Bench:
         """Measure everything."""
         for size in self._plan.sizes:
             for setting in self._settings:
-                self._at_size(setting, size)
-        self._media()
+                self._try(f"{setting.name}, {size:,} registrations", self._at_size, setting, size)
+        self._try(self._with_media.name, self._media)
         for setting in self._settings:
-            self._black_holes(setting)
+            self._try(f"{setting.name}, {BLACK_HOLES}", self._black_holes, setting)
 
     def close(self) -> None:
         """End what is not on a host of the network."""
         self._awake.stop()
+
+    def _try(self, what: str, part: Callable[..., None], *arguments: object) -> None:
+        """Measure one part; when it fails, the others are measured all the same."""
+        try:
+            part(*arguments)
+        except AssertionError as problem:
+            self.complete = False
+            self.samples.notes.append(f"{what} could not be measured: {problem}")
 
     @contextlib.contextmanager
     def _running(self, setting: Setting, what: str) -> Iterator[tuple[Proxy, Generator]]:
@@ -216,7 +225,7 @@ class Bench:
 
 def _repeated(result: Result) -> float:
     """Return the share of messages sent again, by phones, provider or proxy."""
-    return float(result["repeated"] + result["duplicates"]) / max(1, result["sent"])
+    return float((result["repeated"] + result["duplicates"]) / max(1, result["sent"]))
 
 
 def _keep_awake(core: int, directory: Path) -> Program:
@@ -243,15 +252,15 @@ def lacking() -> str:
     return ""
 
 
-def measure(plan: Plan, checkout: Path) -> Samples:
-    """Run the plan with the siproxd_tw in `checkout`."""
+def measure(plan: Plan, checkout: Path) -> tuple[Samples, bool]:
+    """Run the plan with the siproxd_tw in `checkout`; say whether every part could be measured."""
     with tempfile.TemporaryDirectory(prefix="bench") as directory, Network(Path(directory)) as network:
         bench = Bench(plan, checkout, Path(directory), network)
         try:
             bench.run()
         finally:
             bench.close()
-        return bench.samples
+        return bench.samples, bench.complete
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -269,13 +278,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     plan = SMOKE if options.smoke else QUICK if options.quick else FULL
     _go_first()
     began, load = time.monotonic(), os.getloadavg()[0]
-    samples = measure(plan, options.checkout.resolve())
+    samples, complete = measure(plan, options.checkout.resolve())
     about = versions(options.checkout) | {
         "run": f"{time.strftime('%Y-%m-%d %H:%M', time.gmtime())} UTC, {plan.name}, "
         f"{time.monotonic() - began:.0f} s, load average before it {load:.1f}"
     }
-    print(publish(samples, about, ROOT, into_docs=plan is FULL))
-    return 0
+    print(publish(samples, about, ROOT, into_docs=complete and plan is FULL))
+    return 0 if complete else 1
 
 
 if __name__ == "__main__":

@@ -118,7 +118,8 @@ class Party:
         for media, unless signalling meets it in another family than before.
         """
         met = family_of(at)
-        return met if met and met != self.met else self.family
+        is_news = met != self.met if self.met else not self.family
+        return met if met and is_news else self.family
 
     def is_named(self, tag: bytes, side: Side) -> bool:
         """Return whether `tag` on `side` is this party, or may become it."""
@@ -211,9 +212,9 @@ class MediaSession:
         Its sender's is what its description shows, else it is where signalling meets them.
         """
         sender, receiver = self.parties[offer.party], self.parties[1 - offer.party]
-        there = offer.description.family or sender.family_at(offer.exchange.sender_at)
-        here = receiver.family_at(offer.exchange.receiver_at)
-        return (there, here) if offer.party == 0 else (here, there)
+        from_it = offer.description.family or sender.family_at(offer.exchange.sender_at)
+        for_other = receiver.family_at(offer.exchange.receiver_at)
+        return (from_it, for_other) if offer.party == 0 else (for_other, from_it)
 
     def offered(self, offer: Offer) -> None:
         """Take an offer; the media that runs does not change until it is answered.

@@ -200,6 +200,68 @@ class TestExchanges:
         assert targets(session) == [("10.0.0.10:40000", "None")]
 
 
+class TestFamilies:
+    """A leg of each party in its own address family; the figures are those of Alice and of Bob."""
+
+    def at(self, here: str, there: str):
+        return replace(ALICE, met=here), replace(BOB, met=there)
+
+    def settled(self, body: bytes, here: str, there: str) -> MediaSession:
+        """Let Alice call Bob with `body`, and the call be answered."""
+        one, other = self.at(here, there)
+        session = MediaSession(exchange(one, Side.OUTSIDE, met=there), 0)
+        offer = Offer(exchange(one, Side.OUTSIDE, met=there), 0, description(body), 0)
+        offer.families = session.families(offer)
+        session.offered(offer)
+        session.answered(offer, b"b", description(other.at(50000)), 1)
+        return session
+
+    @pytest.mark.parametrize(
+        ("said", "here", "there", "families"),
+        [
+            ("", "", "", (4, 0)),
+            ("fd00::10", "", "", (6, 0)),
+            ("", "fd00::10", "2001:db8::60", (4, 6)),
+            ("0.0.0.0", "fd00::10", "203.0.113.60", (6, 4)),
+            ("::", "", "203.0.113.60", (0, 4)),
+        ],
+    )
+    def test_at_first(self, said, here, there, families):
+        """What a description shows counts for its sender, else where signalling meets the two."""
+        session = self.settled(ALICE.at(40000, host=said), here, there)
+        assert tuple(party.family for party in session.parties) == families
+
+    @pytest.mark.parametrize(
+        ("said", "here", "there", "families"),
+        [
+            ("203.0.113.60", "203.0.113.60", "fd00::10", (6, 4)),
+            ("0.0.0.0", "203.0.113.60", "fd00::10", (6, 4)),
+            ("0.0.0.0", "", "", (6, 4)),
+            ("2001:db8::60", "203.0.113.60", "fd00::10", (6, 6)),
+            ("0.0.0.0", "2001:db8::60", "fd00::10", (6, 6)),
+            ("203.0.113.60", "203.0.113.60", "10.0.0.10", (4, 4)),
+        ],
+    )
+    def test_later(self, said, here, there, families):
+        """What was stays, until a description or signalling says something else; one of them is enough."""
+        session = self.settled(ALICE.at(40000, host="fd00::10"), "fd00::10", "203.0.113.60")
+        step = exchange(replace(BOB, met=here), replace(ALICE, met=there), "t2")
+        again = Offer(step, 1, description(BOB.at(50000, host=said)), 10)
+        assert session.families(again) == families
+
+    def test_media_in_another_family_than_signalling(self):
+        """A party that speaks IPv6 and signals over IPv4 is not moved by what it does all the time."""
+        session = self.settled(ALICE.at(40000, host="fd00::10"), "10.0.0.10", "203.0.113.60")
+        step = exchange(replace(BOB, met="203.0.113.60"), replace(ALICE, met="10.0.0.10"), "t2")
+        assert session.families(Offer(step, 1, description(BOB.at(50000)), 10)) == (6, 4)
+
+    def test_signalling_speaks_up_later(self):
+        """Where signalling met a party is told for the first time: that is no move."""
+        session = self.settled(ALICE.at(40000, host="fd00::10"), "", "")
+        step = exchange(replace(BOB, met="203.0.113.60"), replace(ALICE, met="10.0.0.10"), "t2")
+        assert session.families(Offer(step, 1, description(BOB.at(50000)), 10)) == (6, 4)
+
+
 HELD = [
     (ALICE.at(40000, "sendonly"), BOB.at(50000, "recvonly")),
     (ALICE.at(40000, "inactive"), BOB.at(50000, "inactive")),

@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: MIT
-"""A media relay without media: notes who offers what to whom, and rewrites the c= line as a relay would."""
+"""A media relay without media: notes who offers what to whom, and rewrites the c= line as a relay would.
+
+Whoever is met at an IPv6 address is shown one.
+"""
 
 from __future__ import annotations
 
@@ -13,12 +16,15 @@ from zope.interface import implementer
 from siproxd_tw.edits import Edit
 from siproxd_tw.interfaces import Exchange, IMediaRelay, MediaUnavailable, Side
 
-__all__ = ["RELAY", "MemoryRelay"]
+__all__ = ["RELAY", "RELAY6", "MemoryRelay"]
 
 RELAY = {Side.INSIDE: b"10.0.0.1", Side.OUTSIDE: b"203.0.113.1"}
 """Where descriptions point to after their rewriting, by the side that they go to."""
 
-_connection = re.compile(rb"c=IN IP4 (\S+)")
+RELAY6 = {Side.INSIDE: b"fd00::1", Side.OUTSIDE: b"2001:db8::1"}
+"""The same where signalling meets the receiver over IPv6."""
+
+_connection = re.compile(rb"c=IN (IP[46]) (\S+)")
 
 
 @implementer(IMediaRelay)
@@ -85,7 +91,11 @@ class MemoryRelay:
 
 
 def _edits(exchange: Exchange, sdp: bytes) -> list[Edit]:
-    return [
-        Edit(found.start(1), found.end(1), RELAY[exchange.receiver_side], "media")
-        for found in _connection.finditer(sdp)
-    ]
+    is_ipv6 = ":" in exchange.receiver_at
+    kind, host = (b"IP6", RELAY6) if is_ipv6 else (b"IP4", RELAY)
+    edits = []
+    for found in _connection.finditer(sdp):
+        if found[1] != kind:
+            edits.append(Edit(found.start(1), found.end(1), kind, "media"))
+        edits.append(Edit(found.start(2), found.end(2), host[exchange.receiver_side], "media"))
+    return edits

@@ -17,7 +17,8 @@ from zope.interface.verify import verifyObject
 
 from siproxd_tw.config.settings import Config, MediaConfig, RegistrarConfig, SIPConfig
 from siproxd_tw.interfaces import IStatus, Side
-from siproxd_tw.proxy.location import GRACE, loads
+from siproxd_tw.proxy.location import GRACE
+from siproxd_tw.proxy.regformat import loads
 from siproxd_tw.service import SAVE_DELAY, TICK, Siproxd
 from siproxd_tw.transport.ports import CannotListen
 from tests.support.addresses import FixedAddresses, in_front_of_nat, one_armed, two_armed

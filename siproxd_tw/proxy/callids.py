@@ -38,7 +38,7 @@ import re
 
 from siproxd_tw.sip.grammar import ParseError, is_token, unescape
 from siproxd_tw.sip.headers import Field, NameAddr
-from siproxd_tw.sip.message import Request, Response
+from siproxd_tw.sip.message import Message, Request
 from siproxd_tw.sip.uri import SIPURI
 
 __all__ = ["MARK", "across", "around", "assign", "inward", "outward"]
@@ -83,12 +83,12 @@ def inward(request: Request, tag: bytes) -> None:
     _cross(request, tag)
 
 
-def assign(response: Response, call_id: bytes) -> None:
-    """Give a response the Call-ID of its request on the side that it is on or goes to."""
-    if response.call_id != call_id:
-        field = response.first(b"call-id")
+def assign(message: Message, call_id: bytes) -> None:
+    """Give a message the Call-ID that its dialog has on the side that it is on or goes to."""
+    if message.call_id != call_id:
+        field = message.first(b"call-id")
         assert field is not None
-        response.replace_value(field, call_id, REASON)
+        message.replace_value(field, call_id, REASON)
 
 
 def _cross(request: Request, tag: bytes) -> None:

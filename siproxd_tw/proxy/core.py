@@ -164,7 +164,18 @@ class ProxyCore:
         if self._obscure_loops and flow.side is Side.OUTSIDE:
             callids.inward(copy, copy.from_tag)
         self._routing.preprocess(copy)
+        if self._obscure_loops and flow.side is Side.INSIDE:
+            self._reveal(copy)
         return copy
+
+    def _reveal(self, copy: Request) -> None:
+        """Give a request between the two legs of a call that came back the Call-ID of the other leg."""
+        tag, call_id, now = copy.to_tag, copy.call_id, self._clock.seconds()
+        if not tag or copy.first(b"route") is not None or self._dialogs.find(call_id, tag, now) is not None:
+            return
+        other = callids.around(call_id, copy.from_tag, tag)
+        if self._dialogs.find(other, tag, now) is not None:
+            callids.assign(copy, other)
 
     def _sent_from(self, request: Request, flow: Flow) -> set[str]:
         """Return our addresses that this very request left from before (16.3 step 4)."""

@@ -94,7 +94,9 @@ class Dress:
         remove_record_routes(copy, self._routing.is_mine)
         if copy.method != "REGISTER":  # its Contacts are the registrar's matter
             self._hide(copy, source, out, copy.from_tag, now)
-            self._references.outward(copy, now, host=self.host(out), transport=self.contact_transport(out))
+            self._references.outward(
+                copy, now, host=self.host(out), transport=self.contact_transport(out), source=source.remote
+            )
             if self._config.obscure_loops:
                 callids.outward(copy, copy.from_tag)
         self._say_user_agent(copy)
@@ -149,13 +151,13 @@ class Dress:
                 response, now, host=self.host(context.flow), transport=self.contact_transport(context.flow)
             )
             self._say_user_agent(response)
-            if self._config.obscure_loops:
-                callids.assign(response, context.request.call_id)
         elif branch.side is Side.OUTSIDE:
             if self.known_as(context.flow) is not None:  # the phone's connection is older than our address
                 append_record_route(response, *self._route(context.flow))
         else:
             self._remember_local(response, source, response.to_tag, now)
+        if self._config.obscure_loops:
+            callids.assign(response, context.request.call_id)
 
     # both
 

@@ -17,11 +17,10 @@ from typing import TypeVar
 
 from siproxd_tw.interfaces import Address
 from siproxd_tw.proxy.bindings import GRACE, Binding, host_key
-from siproxd_tw.proxy.regformat import SLOTS, dumps, loads
 from siproxd_tw.sip.grammar import unescape
 from siproxd_tw.sip.uri import SIPURI
 
-__all__ = ["GRACE", "SLOTS", "Binding", "Location", "dumps", "loads"]
+__all__ = ["GRACE", "Binding", "Location"]
 
 #: Seconds that one bucket of the calendar of expiries is wide: of the order of a tick.
 WIDTH = 4

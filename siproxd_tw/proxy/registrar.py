@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from siproxd_tw.config.settings import RegistrarConfig
-from siproxd_tw.interfaces import Flow, IAddresses
+from siproxd_tw.interfaces import Flow
 from siproxd_tw.proxy.bindings import Binding
 from siproxd_tw.proxy.localregistrar import LocalRegistrar
 from siproxd_tw.proxy.location import Location
@@ -31,7 +31,6 @@ class Registrar:
         self,
         config: RegistrarConfig,
         location: Location,
-        addresses: IAddresses,
         masquerade: Masquerade,
         changed: Callable[[], None],
     ) -> None:

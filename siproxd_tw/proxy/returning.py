@@ -91,7 +91,7 @@ class ResponseProcessing:
                 self._signalling.cancel(branch.client)
 
     async def failed(self, branch: Branch, reason: str) -> None:
-        """Take note that the server of `branch` did not answer ("timeout") or was not reached ("transport")."""
+        """Take note that the server of `branch` did not answer: "timeout", or "transport" if it was not reached."""
         context = branch.context
         if branch.over:
             return

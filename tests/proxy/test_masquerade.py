@@ -261,9 +261,17 @@ def test_ports_of_other_transports() -> None:
     message = invite("Contact: <sip:line1@10.0.0.10>")
     masquerade.hide(message, PHONE, "gw.example.test", transport="tls")
     assert values(message, "Contact") == ["<sip:alice@gw.example.test:5071;transport=tls>"]
-    message = invite("Contact: <sip:x@203.0.113.1:5071>")
+    for ours in (
+        "<sip:x@203.0.113.1:5071;transport=tls>",
+        "<sips:x@203.0.113.1:5071>",
+        "<sip:x@203.0.113.1>",
+    ):
+        message = invite(f"Contact: {ours}")
+        masquerade.hide(message, PHONE, "203.0.113.1")
+        assert values(message, "Contact") == [ours]
+    message = invite("Contact: <sip:x@203.0.113.1:5071>")  # a program on the gateway, by UDP
     masquerade.hide(message, PHONE, "203.0.113.1")
-    assert values(message, "Contact") == ["<sip:x@203.0.113.1:5071>"]
+    assert values(message, "Contact") == ["<sip:x@203.0.113.1:5060>"]
 
 
 @pytest.mark.parametrize(

@@ -95,7 +95,7 @@ class Bench:
             limits=Limits(),
             authentication=Authentication(auth or AuthConfig(), SECRET),
             routing=way,
-            registrar=Registrar(RegistrarConfig(), self.location, self.addresses, masquerade, self._saved),
+            registrar=Registrar(RegistrarConfig(), self.location, masquerade, self._saved),
             dialogs=self.dialogs,
             dress=Dress(sip, self.addresses, way, masquerade, references, self.dialogs),
             negotiation=OfferAnswer(self.relay),

@@ -41,9 +41,7 @@ class Office:
         self.location = Location()
         self.changes = 0
         self.masquerade = Masquerade(self.addresses, self.location, port)
-        self.registrar = Registrar(
-            config or RegistrarConfig(), self.location, self.addresses, self.masquerade, self._changed
-        )
+        self.registrar = Registrar(config or RegistrarConfig(), self.location, self.masquerade, self._changed)
         self._branch = 0
 
     def _changed(self) -> None:

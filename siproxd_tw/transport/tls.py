@@ -13,6 +13,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
@@ -27,6 +28,8 @@ from siproxd_tw.config.settings import TransportConfig
 
 try:
     from cryptography import x509
+    from cryptography.exceptions import UnsupportedAlgorithm
+    from cryptography.hazmat.primitives.serialization import load_pem_private_key
     from OpenSSL import SSL
     from twisted.internet.interfaces import IOpenSSLClientConnectionCreator, IOpenSSLServerConnectionCreator
     from twisted.protocols.tls import TLSMemoryBIOFactory, TLSMemoryBIOProtocol
@@ -101,9 +104,8 @@ class TLS:
 
     def refusal(self, transport: Any, name: str, host: str) -> str:
         """Say what was wrong with the certificate of a peer whose handshake failed; empty: nothing was."""
-        connection = transport.getHandle()
-        notes: list[str] = [] if connection is None else connection.get_app_data()
-        return f"{_expected(name, host)}: its certificate is refused, {notes[0]}" if notes else ""
+        verdict = transport.verdict
+        return f"{_expected(name, host)}: its certificate is refused, {verdict}" if verdict else ""
 
     def distrust(self, transport: Any, name: str, host: str) -> str:
         """Say why a server is not the one that was asked for, after its handshake; empty: it is."""
@@ -144,8 +146,7 @@ class TLS:
 
     def _wrapped(self, protocol: IProtocol, creator: Any, *, client: bool) -> IProtocol:
         factory = TLSMemoryBIOFactory(creator, client, Factory(), self._clock)
-        wrapped: IProtocol = TLSMemoryBIOProtocol(factory, protocol)
-        return wrapped
+        return _Secured(factory, protocol)
 
     def _stamp_now(self) -> Stamp:
         config = self._config
@@ -166,10 +167,10 @@ class TLS:
         context.set_options(SSL.OP_NO_RENEGOTIATION)
         context.set_session_cache_mode(SSL.SESS_CACHE_OFF)
         context.set_session_id(os.urandom(16))  # OpenSSL wants one where clients have certificates
-        context.set_passwd_cb(lambda *_: b"")  # else it would ask at the terminal
         if config.certificate:
             _use("tls_certificate", config.certificate, context.use_certificate_chain_file)
             key = config.key or config.certificate
+            _check_key(key)
             _use("tls_key", key, context.use_privatekey_file)
             _use("tls_key", key, lambda _: context.check_privatekey())
         if config.ca:
@@ -224,6 +225,25 @@ def _use(directive: str, path: str, use: Any) -> None:
         raise TLSUnusable(f"{directive} {path}: {_words(error) or 'OpenSSL cannot use it'}") from None
 
 
+def _check_key(path: str) -> None:
+    """Raise TLSUnusable for a key that OpenSSL would ask a password for, at the terminal."""
+    try:
+        with open(path, "rb") as file:
+            found = _private_key(file.read())
+        if found is None:
+            raise TLSUnusable(f"tls_key {path}: there is no private key in it")
+        load_pem_private_key(found[0], None)
+    except OSError as error:
+        raise TLSUnusable(f"tls_key {path}: {error.strerror}") from None
+    except TypeError:
+        raise TLSUnusable(f"tls_key {path}: the private key is protected by a password") from None
+    except (ValueError, UnsupportedAlgorithm):
+        raise TLSUnusable(f"tls_key {path}: the private key cannot be read") from None
+
+
+_private_key = re.compile(rb"-----BEGIN ([A-Z ]*PRIVATE KEY)-----.*?-----END \1-----", re.DOTALL).search
+
+
 def _stamp_of(path: str) -> tuple[str, int, int, int] | None:
     try:
         found = os.stat(path) if path else None
@@ -235,11 +255,17 @@ def _stamp_of(path: str) -> tuple[str, int, int, int] | None:
 def _note_verdict(connection: Any, certificate: Any, number: int, depth: int, ok: int) -> bool:
     """Keep what OpenSSL has to say against a certificate of the peer's chain, and agree with it."""
     if not ok:
-        connection.get_app_data().append(_VERDICTS.get(number, f"OpenSSL's error {number}"))
+        connection.get_app_data().verdict = _VERDICTS.get(number, f"OpenSSL's error {number}")
     return bool(ok)
 
 
 if not _missing:
+
+    class _Secured(TLSMemoryBIOProtocol):
+        def __init__(self, factory: Any, protocol: IProtocol) -> None:
+            super().__init__(factory, protocol)
+            self.verdict = ""
+            """What OpenSSL has against the certificate of the peer."""
 
     @implementer(IOpenSSLServerConnectionCreator)
     class _Server:
@@ -248,7 +274,7 @@ if not _missing:
 
         def serverConnectionForTLS(self, tlsProtocol: Any) -> Any:
             connection = SSL.Connection(self._context, None)
-            connection.set_app_data([])
+            connection.set_app_data(tlsProtocol)
             return connection
 
     @implementer(IOpenSSLClientConnectionCreator)
@@ -259,7 +285,7 @@ if not _missing:
 
         def clientConnectionForTLS(self, tlsProtocol: Any) -> Any:
             connection = SSL.Connection(self._context, None)
-            connection.set_app_data([])
+            connection.set_app_data(tlsProtocol)
             if self._name:
                 connection.set_tlsext_host_name(self._name.rstrip(".").encode("ascii", "replace"))
             return connection

@@ -78,7 +78,7 @@ class StreamPeer:
         """Whether there is no connection any more, or has never been one."""
         self.react: Callable[[bytes], None] | None = None
         """Called with each message that comes in; for peers that answer by themselves."""
-        self.end: Any = None
+        self.end: Any = _Early()
         """What carries the bytes; has write, loseConnection, abortConnection, pause- and resumeProducing."""
         self._network = network
         self._received = bytearray()
@@ -134,6 +134,26 @@ class StreamPeer:
         self._messages += new
         for message in new if self.react is not None else ():
             self.react(message)
+
+    def made(self, end: Any) -> None:
+        """Take note that there is a connection now, and do what was to be done."""
+        early, self.end, self.open = self.end, end, True
+        for name, args in early.done:
+            getattr(end, name)(*args)
+
+    def ended(self, clean: bool) -> None:
+        """Take note of the end of the connection."""
+        self.open, self.lost = False, True
+
+
+class _Early:
+    """Keeps what a peer does before its connection is there."""
+
+    def __init__(self) -> None:
+        self.done: list[tuple[str, tuple[Any, ...]]] = []
+
+    def __getattr__(self, name: str) -> Callable[..., None]:
+        return lambda *args: self.done.append((name, args))
 
 
 class StreamListener:
@@ -191,7 +211,7 @@ class MemoryStream:
     def begin(self) -> None:
         """Tell both ends."""
         self._network.streams.append(self)
-        self._peer.end, self._peer.open = _FarEnd(self), True
+        self._peer.made(_FarEnd(self))
         self.protocol.makeConnection(self)
 
     # What the program under test does with it
@@ -287,10 +307,13 @@ class MemoryStream:
 
     # What the other end does with it
 
+    def note_peer(self, data: bytes) -> None:
+        """Keep for the story what the other end sends."""
+        self._network.note(data, self._peer.address, self._local)
+
     def carry(self, data: bytes) -> None:
         """Take bytes from the other end."""
         if self.connected:
-            self._network.note(data, self._peer.address, self._local)
             self._in += data
             self._arrive_later()
 
@@ -361,7 +384,7 @@ class MemoryStream:
             return
         self.connected = False
         self._network.streams.remove(self)
-        self._peer.open, self._peer.lost = False, True
+        self._peer.ended(isinstance(why, ConnectionDone))
         if self._producer is not None:
             producer, self._producer = self._producer, None
             producer.stopProducing()
@@ -378,6 +401,7 @@ class _FarEnd:
         self._stream = stream
 
     def write(self, data: bytes) -> None:
+        self._stream.note_peer(data)
         self._stream.carry(data)
 
     def loseConnection(self) -> None:
@@ -391,6 +415,23 @@ class _FarEnd:
 
     def resumeProducing(self) -> None:
         self._stream.let_peer_read(True)
+
+
+class _Mirror(StreamPeer):
+    """What one end of the gateway's is to the other, where it connects to itself."""
+
+    other: MemoryStream | None = None
+    early = b""
+
+    def arrived(self, data: bytes) -> None:
+        if self.other is None:
+            self.early += data
+        else:
+            self.other.carry(data)
+
+    def ended(self, clean: bool) -> None:
+        if self.other is not None:
+            (self.other.finish if clean else self.other.reset)()
 
 
 @implementer(IListeningPort, ISystemHandle)
@@ -432,13 +473,15 @@ class MemoryStreamPort:
         """Return something with setsockopt."""
         return self.handle
 
-    def accept(self, peer: StreamPeer) -> None:
+    def accept(self, peer: StreamPeer) -> MemoryStream | None:
         """Let a peer in, or close it as the factory wants."""
         protocol = self.factory.buildProtocol(_address(peer.address)) if self._listening else None
         if protocol is None:
-            peer.lost = True
-        else:
-            MemoryStream(self._network, peer.remote, peer, protocol).begin()
+            peer.ended(clean=True)
+            return None
+        stream = MemoryStream(self._network, peer.remote, peer, protocol)
+        stream.begin()
+        return stream
 
 
 @implementer(IConnector)
@@ -468,22 +511,36 @@ class MemoryConnector:
             return
         error = self._network.errors.get(self._to) or self._network.errors.get(self._to[0])
         listener = self._network.listeners.get(self._to)
+        port = self._network.stream_ports.get(self._to)
         if error is not None:
             self._fail(getConnectError((error.errno, error.strerror)))
-        elif listener is None:
-            self._fail(ConnectionRefusedError())
+        elif listener is not None:
+            peer = StreamPeer(self._network, self._to, self._source)
+            listener.accepted(peer)
+            self._connect(peer)
+        elif port is not None:
+            self._connect_to_ourselves(port)
         else:
-            self._connect(listener)
+            self._fail(ConnectionRefusedError())
 
-    def _connect(self, listener: StreamListener) -> None:
+    def _connect(self, peer: StreamPeer) -> MemoryStream:
         self._stop_timer()
         self.state = "connected"
         protocol = self._factory.buildProtocol(_address(self._to))
-        peer = StreamPeer(self._network, self._to, self._source)
         self.transport = MemoryStream(self._network, self._source, peer, protocol)
         self.transport.connector = self
-        listener.accepted(peer)
         self.transport.begin()
+        return self.transport
+
+    def _connect_to_ourselves(self, port: MemoryStreamPort) -> None:
+        there = _Mirror(self._network, self._to, self._source)
+        here = _Mirror(self._network, self._source, self._to)
+        here.other = self._connect(there)
+        there.other = port.accept(here)
+        if there.other is None:
+            here.other.finish()
+        elif there.early:
+            there.other.carry(there.early)
 
     def _fail(self, why: Exception) -> None:
         if self.state != "connecting":
@@ -568,7 +625,6 @@ class MemoryStreams:
         """Connect to the gateway from `source`, whose port may be 0; `open` or `lost` tell the outcome."""
         host, port = source
         peer = StreamPeer(self, (host, port or self._free_port()), tuple(to))  # type: ignore[arg-type]
-        peer.end = _Connecting(peer)
         self.later(lambda: self._arrive_at(peer))
         return peer
 
@@ -597,32 +653,15 @@ class MemoryStreams:
         self.stream_ports[port.address] = port
 
     def _arrive_at(self, peer: StreamPeer) -> None:
-        early, port = peer.end, self.stream_ports.get(peer.remote)
+        port = self.stream_ports.get(peer.remote)
         if port is None:
             peer.lost = True
-            return
-        port.accept(peer)
-        if not peer.lost:
-            early.hand_over()
+        else:
+            port.accept(peer)
 
     def _free_port(self) -> int:
         self._next_port += 1
         return self._next_port
-
-
-class _Connecting:
-    """Keeps what a peer does before its connection is there."""
-
-    def __init__(self, peer: StreamPeer) -> None:
-        self._peer = peer
-        self._done: list[tuple[str, tuple[Any, ...]]] = []
-
-    def __getattr__(self, name: str) -> Callable[..., None]:
-        return lambda *args: self._done.append((name, args))
-
-    def hand_over(self) -> None:
-        for name, args in self._done:
-            getattr(self._peer.end, name)(*args)
 
 
 class MemoryReactor(Clock):
@@ -645,9 +684,7 @@ class _LoopbackProtocol(Protocol):
     def connectionMade(self) -> None:
         here = self.transport.getHost()
         self._peer.address = (here.host, here.port)
-        early, self._peer.end, self._peer.open = self._peer.end, self.transport, True
-        if isinstance(early, _Connecting):
-            early.hand_over()
+        self._peer.made(self.transport)
 
     def dataReceived(self, data: bytes) -> None:
         self._peer.arrived(data)
@@ -706,7 +743,6 @@ class LoopbackStreams:
     def connect(self, source: HostPort, to: HostPort) -> StreamPeer:
         """Connect to the gateway; port 0 in `source` is best, as others are blocked for a minute."""
         peer = StreamPeer(self, source, tuple(to))  # type: ignore[arg-type]
-        peer.end = _Connecting(peer)
         self.stream_peers.append(peer)
         self._reactor.connectTCP(*to, _LoopbackConnecting(peer), timeout=2, bindAddress=source)
         return peer

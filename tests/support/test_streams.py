@@ -285,6 +285,25 @@ async def test_a_taken_address(network, server):
         network.listenTCP(server[1][1], Server(), interface=GATEWAY)
 
 
+@pytest_twisted.ensureDeferred
+@pytest.mark.parametrize("clean", [True, False])
+async def test_the_gateway_connects_to_itself(network, server, clean):
+    """Both ends are its own."""
+    factory = Client()
+    network.connectTCP(*server[1], factory, timeout=1, bindAddress=(GATEWAY, 0))
+    await network.until(lambda: bool(server[0].made) and server[0].made[0].transport is not None)
+    (accepted,) = server[0].made
+    await network.until(lambda: factory.protocol.transport is not None)
+    assert accepted.transport.getPeer() == factory.protocol.transport.getHost()
+    factory.protocol.transport.write(b"there")
+    accepted.transport.write(b"and back")
+    await network.until(lambda: (accepted.data, factory.protocol.data) == ([b"there"], [b"and back"]))
+    end = factory.protocol.transport
+    (end.loseConnection if clean else end.abortConnection)()
+    await network.until(lambda: accepted.lost is not None and factory.ended is not None)
+    assert bool(accepted.lost.check(ConnectionDone)) == clean
+
+
 def test_the_fake_has_what_twisted_has():
     """The methods that the interfaces name."""
     network = MemoryNetwork()

@@ -52,9 +52,13 @@ class Port:
         self.sent: list[tuple[bytes, Any]] = []
         protocol.makeConnection(self)
 
-    def write(self, data: bytes, address: Any) -> None:
+    def sendto(self, data: bytes, address: Any) -> None:
         """Keep it."""
         self.sent.append((data, address))
+
+    def getHandle(self) -> Port:
+        """Return the socket, which is this."""
+        return self
 
     def getHost(self) -> Any:
         """Return where it is bound."""

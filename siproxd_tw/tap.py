@@ -21,6 +21,7 @@ from twisted.internet.defer import DeferredList, maybeDeferred
 from twisted.logger import Logger
 from twisted.python.usage import Options as UsageOptions
 
+from siproxd_tw.admin.collector import Collector
 from siproxd_tw.config.reader import Problem, Reading, candidates, load
 from siproxd_tw.config.settings import Config
 from siproxd_tw.interfaces import Side
@@ -154,6 +155,7 @@ class _Assembly(MultiService):
         self._addresses = addresses
         self._resolver = resolver
         self._siproxd = siproxd
+        self._collector = Collector(reactor, lambda: siproxd.signalling.messages)
         self._reading = reading
         self._ending = False
 
@@ -168,10 +170,12 @@ class _Assembly(MultiService):
         except CannotListen as refused:
             raise SystemExit(f"siproxd: {refused}") from None
         self._reactor.callWhenRunning(self._take_signals)
+        self._collector.start()
         self._welcome()
 
     def stopService(self) -> Any:
         """Stop everything; fires when all sockets are closed."""
+        self._collector.stop()
         self._addresses.stop()
         stopped = super().stopService()  # type: ignore[no-untyped-call]
         return DeferredList([maybeDeferred(lambda: stopped), self._resolver.stop()], consumeErrors=True)

@@ -275,6 +275,11 @@ class SignallingLayer:
         self._transactions.handle_timer(self._clock.seconds())
         self._pump()
 
+    @property
+    def messages(self) -> int:
+        """How many have been received so far."""
+        return self._counters["received"]
+
     def status(self) -> Mapping[str, object]:
         """See IStatus."""
         return {"transactions": len(self._transactions), **dict(sorted(self._counters.items()))}

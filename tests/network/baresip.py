@@ -25,6 +25,7 @@ SPEECH = 90
 CONFIG = """\
 poll_method        epoll
 sip_listen         {address}:5060
+{authority}
 call_local_timeout 30
 call_max_calls     4
 # The player is a dummy with a clock, the recorder a filter in front of it.
@@ -61,8 +62,8 @@ MODULES = "baresip/modules"
 """Where its modules are, below /usr/lib or the folder of the architecture in it."""
 
 ACCOUNT = (
-    "<sip:{user}@{domain};transport=udp>;auth_user={user};auth_pass={password};regint=60;answermode=auto"
-    ';outbound="sip:{proxy}";audio_codecs=PCMU/8000/1,PCMA/8000/1\n'
+    "<sip:{user}@{domain};transport={transport}>;auth_user={user};auth_pass={password};regint=60;answermode=auto"
+    ';outbound="sip:{proxy};transport={transport}";audio_codecs=PCMU/8000/1,PCMA/8000/1\n'
 )
 
 
@@ -72,6 +73,11 @@ def modules() -> Path:
     found = [path for path in (library / MODULES, *library.glob(f"*/{MODULES}")) if path.is_dir()]
     assert found, f"no {MODULES} below {library}"
     return found[0]
+
+
+def bracketed(host: str) -> str:
+    """Return an address as it is written in URIs."""
+    return f"[{host}]" if ":" in host else host
 
 
 def netstrings(data: bytes) -> tuple[list[bytes], bytes]:
@@ -87,11 +93,27 @@ def netstrings(data: bytes) -> tuple[list[bytes], bytes]:
 
 
 class Phone:
-    """The phone of `user`, running on `host` and sending everything through `proxy`."""
+    """The phone of `user`, running on `host` and sending everything through `proxy` by `transport`.
 
-    def __init__(self, user: str, host: Host, proxy: str, tone: int, directory: Path) -> None:
+    Its account is at `domain`. By TLS it wants to see a certificate of `authority`.
+    """
+
+    def __init__(
+        self,
+        user: str,
+        host: Host,
+        proxy: str,
+        tone: int,
+        directory: Path,
+        *,
+        transport: str = "udp",
+        domain: str = DOMAIN,
+        authority: Path | None = None,
+    ) -> None:
         self.user = user
-        self.uri = f"sip:{user}@{DOMAIN}"
+        self.uri = f"sip:{user}@{domain}"
+        self._account = {"user": user, "domain": domain, "transport": transport, "password": PASSWORD}
+        self._authority = f"sip_cafile {authority}" if authority else ""
         self.host = host
         self.tone = tone
         self._events: list[dict[str, Any]] = []
@@ -110,16 +132,15 @@ class Phone:
         write_tone(speech, self.tone, SPEECH)
         (directory / "config").write_text(
             CONFIG.format(
-                address=self.host.address,
+                address=bracketed(self.host.address),
+                authority=self._authority,
                 speech=speech,
                 recordings=self._recordings,
                 control=CONTROL_PORT,
                 modules=modules(),
             )
         )
-        (directory / "accounts").write_text(
-            ACCOUNT.format(user=self.user, domain=DOMAIN, password=PASSWORD, proxy=proxy)
-        )
+        (directory / "accounts").write_text(ACCOUNT.format(proxy=bracketed(proxy), **self._account))
         (directory / "contacts").touch()
 
     def _listens(self) -> bool:
@@ -173,8 +194,13 @@ class Phone:
                     (self._events if each.get("event") else self._responses).append(each)
 
     def recordings(self) -> set[Path]:
-        """Return the files with what it has heard, one for each call."""
+        """Return the files with what it has heard, one for each call since the last `put_away_recordings`."""
         return set(self._recordings.glob("*dec.wav"))
+
+    def put_away_recordings(self) -> None:
+        """Give them other names: it names them by the second, and another call would overwrite them."""
+        for number, path in enumerate(sorted(self.recordings()), len(list(self._recordings.iterdir()))):
+            path.rename(path.with_suffix(f".{number}"))
 
 
 class Call:
@@ -184,7 +210,8 @@ class Call:
         self.caller = caller
         self.callee = callee
         self._begin = {phone: phone.now() for phone in self.phones}
-        self._recordings = {phone: phone.recordings() for phone in self.phones}
+        for phone in self.phones:
+            phone.put_away_recordings()
         caller.dial(callee.uri)
         until(self._established, 10, f"{caller.user} and {callee.user} have a call, see {caller.program.log}")
 
@@ -205,7 +232,7 @@ class Call:
 
     def recording(self, phone: Phone) -> Recording:
         """Return what `phone` has heard in this call so far."""
-        new = phone.recordings() - self._recordings[phone]
+        new = phone.recordings()
         assert len(new) <= 1, f"{phone.user} has more than one call: {new}"
         path = next(iter(new), None)
         # The file is there before its header is.

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What went over the wire: SIP messages out of a capture, and what they tell about the inside."""
+"""What went over the wire: SIP messages out of a capture, by which ways, and what they tell about the inside."""
 
 from __future__ import annotations
 
@@ -14,7 +14,8 @@ from pathlib import Path
 from tests.network.namespaces import Host
 
 ETHERNET = 14
-UDP = 17
+TCP, UDP = 6, 17
+SYN, ACK = 2, 16
 SIP_LINE = re.compile(rb"\A(?:[A-Z]+ \S+ SIP/2\.0|SIP/2\.0 \d{3} [^\r\n]*)\r?\n")
 
 
@@ -27,8 +28,23 @@ class Datagram:
     data: bytes
 
 
+@dataclass(frozen=True, slots=True)
+class Packet:
+    """One packet of UDP or TCP; of fragments the first one."""
+
+    protocol: str
+    """UDP or TCP."""
+    source: str
+    destination: str
+    source_port: int
+    destination_port: int
+    connects: bool
+    """Whether it is the first one of a TCP connection."""
+    data: bytes
+
+
 class Capture:
-    """Captures UDP on an interface of a host between entering and leaving the context."""
+    """Captures UDP and TCP on an interface of a host between entering and leaving the context."""
 
     def __init__(self, host: Host, interface: str, path: Path) -> None:
         self._host = host
@@ -38,7 +54,7 @@ class Capture:
     def __enter__(self) -> Capture:
         options = ("-i", self._interface, "-s", "0", "-U", "--immediate-mode", "-Z", "root")
         self._program = self._host.start(
-            "tcpdump", "tcpdump", *options, "-w", self._path, "udp or ip[6:2] & 0x1fff != 0"
+            "tcpdump", "tcpdump", *options, "-w", self._path, "udp or tcp or ip[6:2] & 0x1fff != 0"
         )
         self._program.wait_for("listening on", 5)
         return self
@@ -51,16 +67,16 @@ class Capture:
         """Return the SIP messages captured."""
         return [each for each in datagrams(self._path.read_bytes()) if SIP_LINE.match(each.data)]
 
+    def packets(self) -> list[Packet]:
+        """Return every packet captured."""
+        found = map(_packet, _frames(self._path.read_bytes()))
+        return [each for each in found if each is not None]
+
 
 def datagrams(pcap: bytes) -> Iterator[Datagram]:
     """Read the UDP datagrams, in the order of their last fragment, out of a capture on Ethernet."""
-    order = "<" if pcap[:4] == b"\xd4\xc3\xb2\xa1" else ">"
-    position = 24
     fragments: dict[bytes, dict[int, bytes]] = {}
-    while position + 16 <= len(pcap):
-        (length,) = struct.unpack_from(order + "I", pcap, position + 8)
-        packet = pcap[position + 16 + ETHERNET : position + 16 + length]
-        position += 16 + length
+    for packet in _frames(pcap):
         if (
             len(packet) >= 20
             and packet[0] >> 4 == 4
@@ -68,6 +84,37 @@ def datagrams(pcap: bytes) -> Iterator[Datagram]:
             and (whole := _whole(packet, fragments))
         ):
             yield Datagram(socket.inet_ntoa(packet[12:16]), socket.inet_ntoa(packet[16:20]), whole[8:])
+
+
+def _frames(pcap: bytes) -> Iterator[bytes]:
+    """Read what the Ethernet frames of a capture contain."""
+    order = "<" if pcap[:4] == b"\xd4\xc3\xb2\xa1" else ">"
+    position = 24
+    while position + 16 <= len(pcap):
+        (length,) = struct.unpack_from(order + "I", pcap, position + 8)
+        yield pcap[position + 16 + ETHERNET : position + 16 + length]
+        position += 16 + length
+
+
+def _packet(packet: bytes) -> Packet | None:
+    """Read a packet of IPv4 or IPv6 (without extension headers); None for what is not of interest."""
+    if len(packet) >= 20 and packet[0] >> 4 == 4:
+        protocol, hosts, start = packet[9], (packet[12:16], packet[16:20]), (packet[0] & 15) * 4
+        later = struct.unpack_from(">H", packet, 6)[0] & 0x1FFF
+        family, end = socket.AF_INET, struct.unpack_from(">H", packet, 2)[0]
+    elif len(packet) >= 40 and packet[0] >> 4 == 6:
+        protocol, hosts, start, later = packet[6], (packet[8:24], packet[24:40]), 40, 0
+        family, end = socket.AF_INET6, 40 + struct.unpack_from(">H", packet, 4)[0]
+    else:
+        return None
+    payload = packet[start:end]
+    if later or protocol not in (TCP, UDP) or len(payload) < (20 if protocol == TCP else 8):
+        return None
+    source, destination = (socket.inet_ntop(family, host) for host in hosts)
+    header = (payload[12] >> 4) * 4 if protocol == TCP else 8
+    connects = protocol == TCP and payload[13] & (SYN | ACK) == SYN
+    name = "TCP" if protocol == TCP else "UDP"
+    return Packet(name, source, destination, *struct.unpack_from(">HH", payload), connects, payload[header:])
 
 
 def _whole(packet: bytes, fragments: dict[bytes, dict[int, bytes]]) -> bytes | None:

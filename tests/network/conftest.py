@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.network.bed import Bed
+from tests.network.bed import Bed, Surroundings
+from tests.network.gateway import complaints
 from tests.network.namespaces import Network, ip
 from tests.network.programs import find
 
@@ -63,9 +64,19 @@ def network(able: None, directory: Path, request: pytest.FixtureRequest) -> Iter
 
 
 @pytest.fixture(scope="module")
-def bed(network: Network, directory: Path) -> Bed:
-    """The whole bed, running."""
-    return Bed(network, directory)
+def bed(network: Network, directory: Path) -> Iterator[Bed]:
+    """The whole bed, running; the proxy ends as it should."""
+    bed = Bed(network, directory)
+    yield bed
+    bed.gateway.ends()
+
+
+@pytest.fixture(scope="module")
+def surroundings(network: Network, directory: Path) -> Iterator[Surroundings]:
+    """Provider and proxy, running; the proxy ends as it should."""
+    surroundings = Surroundings(network, directory)
+    yield surroundings
+    surroundings.gateway.ends()
 
 
 @pytest.fixture(autouse=True)
@@ -75,14 +86,13 @@ def calm(request: pytest.FixtureRequest) -> Iterator[None]:
         yield
         return
     network: Network = request.getfixturevalue("network")
-    gateway = request.getfixturevalue("bed").gateway if "bed" in request.fixturenames else None
     for program in network.programs:
         program.mark()
-    start = gateway.program.size() if gateway else 0
     yield
-    if gateway:
-        complaints = gateway.complaints(start)
-        assert not complaints, "the proxy complains:\n" + "\n".join(complaints)
+    for program in network.programs:
+        if program.name == "siproxd":
+            said = complaints(program.since_mark())
+            assert not said, "the proxy complains:\n" + "\n".join(said)
 
 
 @pytest.hookimpl(wrapper=True)

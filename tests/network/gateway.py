@@ -7,6 +7,7 @@ import json
 import re
 import signal
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,7 @@ rtp_port_low      = {low}
 rtp_port_high     = {high}
 rtp_timeout       = 300
 default_expires   = 600
-hosts_allow_reg   = {network}
+hosts_allow_reg   = {networks}
 registration_file = {directory}/registrations
 daemonize         = 0
 silence_log       = 0
@@ -35,32 +36,42 @@ COMPLAINT = re.compile(r"^.*(?:#(?:error|critical)\]|Traceback|Unhandled).*(?:\n
 """Log entries above warning level, and exceptions however they got there."""
 
 
+def complaints(log: str) -> list[str]:
+    """Return the entries above warning level in a log."""
+    return COMPLAINT.findall(log)
+
+
 class Gateway:
     """siproxd_tw, listening; ends with its host."""
 
-    def __init__(self, host: Host, inside: str, outside: str, network: str, directory: Path) -> None:
+    def __init__(
+        self,
+        host: Host,
+        interfaces: tuple[str, str],
+        networks: str,
+        directory: Path,
+        directives: Sequence[tuple[str, object]] = (),
+    ) -> None:
+        """Start it between two `interfaces`, inside and outside, with more directives."""
         self.host = host
         directory.mkdir()
         configuration = directory / "siproxd.conf"
         configuration.write_text(
             CONFIGURATION.format(
-                inside=inside,
-                outside=outside,
-                network=network,
+                inside=interfaces[0],
+                outside=interfaces[1],
+                networks=networks,
                 sip_port=SIP_PORT,
                 low=RTP_PORTS[0],
                 high=RTP_PORTS[-1],
                 directory=directory,
             )
+            + "".join(f"{key} = {value}\n" for key, value in directives)
         )
         self.program = host.start(
             "siproxd", str(TWISTD), "-n", "--pidfile=", "siproxd", "--config", configuration
         )
-        until(self._listens, 10, f"siproxd_tw listens, see {self.program.log}")
-
-    def _listens(self) -> bool:
-        assert self.program.running(), f"siproxd_tw ended:\n{self.program.recent(20)}"
-        return SIP_PORT in self.host.udp_ports()
+        self.program.wait_for("siproxd_tw started", 10)
 
     def media_ports(self) -> set[int]:
         """Return the ports on which it relays media at this moment."""
@@ -72,7 +83,18 @@ class Gateway:
 
     def complaints(self, start: int = 0) -> list[str]:
         """Return the log entries above warning level since byte `start` of its log."""
-        return COMPLAINT.findall(self.program.output(start))
+        return complaints(self.program.output(start))
+
+    def warnings(self, start: int = 0) -> list[str]:
+        """Return the log entries at warning level since byte `start` of its log."""
+        return re.findall(r"^.*#warn\].*$", self.program.output(start), re.MULTILINE)
+
+    def ends(self, seconds: float = 5) -> None:
+        """Ask it to end (SIGTERM): it does, with status 0 and without a complaint."""
+        start = self.program.size()
+        self.program.signal(signal.SIGTERM)
+        status = self.program.wait(seconds)
+        assert (status, self.complaints(start)) == (0, []), self.program.output(start)
 
     def status(self) -> dict[str, Any]:
         """Ask it how it is (SIGUSR1) and return the figures that it logs."""

@@ -1,35 +1,68 @@
 # SPDX-License-Identifier: MIT
-"""The provider: Kamailio as registrar and proxy of one domain."""
+"""The provider: Kamailio as registrar and proxy of a few domains, by UDP, TCP and TLS."""
 
 from __future__ import annotations
 
 import re
 from pathlib import Path
 
+from tests.network.certificates import Certificates
 from tests.network.namespaces import Host
 from tests.network.programs import output_of, path_of, until
 
 CONFIGURATION = Path(__file__).with_name("kamailio.cfg")
 DOMAIN = "example.test"
+TCP_DOMAIN, TLS_DOMAIN = f"tcp.{DOMAIN}", f"tls.{DOMAIN}"
+SIX_DOMAIN, SIX_TLS_DOMAIN = f"six.{DOMAIN}", f"six-tls.{DOMAIN}"
+DATAGRAM_DOMAIN = f"datagram.{DOMAIN}"
+"""All of them are domains of the provider with the same accounts; the way that a proxy takes to it may depend
+on the domain. At DATAGRAM_PORT there is nothing but UDP."""
+DATAGRAM_PORT = 5070
+IMPOSTOR_DOMAIN, UNKNOWN_DOMAIN = f"impostor.{DOMAIN}", f"unknown.{DOMAIN}"
+"""For the first one the provider shows a certificate of another domain, for the second one that of an
+authority which nobody knows."""
 PASSWORD = "secret"
 """Every account of the provider has this one."""
 
+TLS_PROFILE = """\
+[{profile}]
+method = TLSv1.2+
+verify_certificate = no
+require_certificate = no
+private_key = {certificate}
+certificate = {certificate}
+"""
+
 
 class Provider:
-    """Kamailio on `host`, ready for requests; ends with its host."""
+    """Kamailio on `host`, ready for requests; ends with its host. With `certificates` it listens for TLS."""
 
-    def __init__(self, host: Host, directory: Path, challenge_invite: bool = True) -> None:
+    def __init__(
+        self,
+        host: Host,
+        directory: Path,
+        challenge_invite: bool = True,
+        certificates: Certificates | None = None,
+    ) -> None:
         self.host = host
         directory.mkdir()
         self._control = f"unix:{directory / 'control'}"
-        defines = {"LISTEN": host.address, "CONTROL": f'"{self._control}"'}
-        defines |= {"DOMAIN": f'"{DOMAIN}"', "PASSWORD": f'"{PASSWORD}"'}
+        domains = {"DOMAIN": DOMAIN, "TCP_DOMAIN": TCP_DOMAIN, "TLS_DOMAIN": TLS_DOMAIN}
+        domains |= {"SIX_DOMAIN": SIX_DOMAIN, "SIX_TLS_DOMAIN": SIX_TLS_DOMAIN}
+        domains |= {"DATAGRAM_DOMAIN": DATAGRAM_DOMAIN}
+        texts = {**domains, "CONTROL": self._control, "PASSWORD": PASSWORD}
+        if certificates is not None:
+            texts["TLS_CONFIG"] = str(_tls_profiles(host, directory, certificates))
+        defines = {"LISTEN": host.address, **{name: f'"{text}"' for name, text in texts.items()}}
+        for address in host.addresses:
+            if ":" in address:
+                defines["LISTEN6"] = f"[{address}]"
         if challenge_invite:
             defines["CHALLENGE_INVITE"] = "yes"
         self.program = host.start(
             "kamailio",
             "kamailio",
-            *("-f", CONFIGURATION, "-DD", "-E", "-m", "32", "-M", "4"),
+            *("-f", CONFIGURATION, "-DD", "-E", "-m", "64", "-M", "4"),
             *("-w", directory, "-Y", directory, "-P", directory / "pid"),
             *(argument for name, value in defines.items() for argument in ("-A", f"{name}={value}")),
         )
@@ -52,3 +85,19 @@ class Provider:
     def requests(self, method: str, start: int = 0) -> list[str]:
         """Return the log lines of the requests of a method that came since byte `start` of its log."""
         return re.findall(rf"^.*REQUEST {method} .*$", self.program.output(start), re.MULTILINE)
+
+
+def _tls_profiles(host: Host, directory: Path, certificates: Certificates) -> Path:
+    """Write the configuration of the module tls: which certificate is shown to whom."""
+    usual = certificates.issue("provider", TLS_DOMAIN, SIX_TLS_DOMAIN, DOMAIN, *host.addresses)
+    path = directory / "tls.cfg"
+    profiles = [TLS_PROFILE.format(profile=f"{kind}:default", certificate=usual) for kind in ("server", "client")]
+    others = {
+        IMPOSTOR_DOMAIN: certificates.issue("somebody.test"),
+        UNKNOWN_DOMAIN: certificates.issue(UNKNOWN_DOMAIN, unknown=True),
+    }
+    for name, certificate in others.items():
+        profile = TLS_PROFILE.format(profile=f"server:{host.address}:5061", certificate=certificate)
+        profiles.append(f"{profile}server_name = {name}\n")
+    path.write_text("\n".join(profiles))
+    return path

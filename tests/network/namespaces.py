@@ -66,6 +66,11 @@ class Host:
         self.programs.append(started)
         return started
 
+    def tcp_connections(self) -> set[tuple[str, str]]:
+        """Return the local and the remote end of each TCP connection that is established, ADDRESS:PORT."""
+        lines = self.run("ss", "-Htn", "state", "established").splitlines()
+        return {(local, remote) for _, _, local, remote, *_ in map(str.split, lines)}
+
     def udp_ports(self) -> dict[int, set[str]]:
         """Return the bound UDP ports, each with the addresses it is bound to."""
         ports: dict[int, set[str]] = {}
@@ -170,15 +175,18 @@ class Network:
         (files / "nsswitch.conf").write_text("hosts: files\n")
         return host
 
-    def plug(self, host: Host, interface: str, segment: Host, address: str) -> None:
-        """Connect `host` to `segment` with `address`/24."""
+    def plug(self, host: Host, interface: str, segment: Host, *addresses: str) -> None:
+        """Connect `host` to `segment` with `addresses`, each in a network of /24 or, by IPv6, /64."""
         at = ["-n", host.namespace]
         port = f"to-{host.name}"
         ip(*at, "link", "add", interface, "type", "veth", "peer", "name", port, "netns", segment.namespace)
-        ip(*at, "address", "add", f"{address}/24", "dev", interface)
+        for address in addresses:
+            # Nobody has to find out first whether somebody else has it.
+            network = [f"{address}/64", "nodad"] if ":" in address else [f"{address}/24"]
+            ip(*at, "address", "add", *network, "dev", interface)
         ip(*at, "link", "set", interface, "up")
         ip("-n", segment.namespace, "link", "set", port, "master", "bridge", "up")
-        host.addresses.append(address)
+        host.addresses.extend(addresses)
 
     def close(self) -> None:
         """Remove every host with all that runs on it; a failure with one does not keep the others."""

@@ -15,6 +15,7 @@ need() { # need PACKAGE PROGRAM...
 }
 need baresip-core baresip
 need kamailio kamailio kamcmd
+find /usr/lib -path '*/kamailio/modules/tls.so' 2>/dev/null | grep -q . || missing+=(kamailio-tls-modules)
 need sip-tester sipp
 need tcpdump tcpdump
 need iproute2 ip ss

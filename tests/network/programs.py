@@ -85,7 +85,11 @@ class Program:
 
     def recent(self, lines: int) -> str:
         """Return the last lines printed since `mark`."""
-        return "\n".join(self.output(self._mark).splitlines()[-lines:])
+        return "\n".join(self.since_mark().splitlines()[-lines:])
+
+    def since_mark(self) -> str:
+        """Return what it has printed since `mark`."""
+        return self.output(self._mark)
 
     def running(self) -> bool:
         """Return whether it has not ended."""

@@ -8,20 +8,45 @@ from pathlib import Path
 from tests.network.kamailio import DOMAIN, PASSWORD
 from tests.network.namespaces import Host
 from tests.network.programs import Program, until
+from tests.network.tunnel import tunnel
 
 SCENARIOS = Path(__file__).with_name("scenarios")
 PORT = 5070
 """The port of sipp on its host, beside a phone that may be there."""
 
 
-class Caller:
-    """A user whose calls sipp makes or takes; everything goes through `proxy`."""
+TRANSPORTS = {"UDP": "u1", "TCP": "t1", "TCP each": "tn", "TLS": "t1"}
+"""How sipp calls them; `TCP each` is one connection for each call. Debian's sipp has no TLS: a tunnel helps."""
 
-    def __init__(self, user: str, host: Host, proxy: str, directory: Path) -> None:
+
+class Caller:
+    """A user of `domain` whose calls sipp makes or takes; everything goes through `proxy` by `transport`.
+
+    `pad` makes each INVITE so many bytes longer. By TLS the server there must be `proxy` to `authority`.
+    """
+
+    def __init__(
+        self,
+        user: str,
+        host: Host,
+        proxy: str,
+        directory: Path,
+        *,
+        transport: str = "UDP",
+        domain: str = DOMAIN,
+        pad: int = 0,
+        authority: Path | None = None,
+    ) -> None:
         self.user = user
         self._host = host
-        self._proxy = proxy
-        self._errors = directory
+        self._directory = directory
+        self._transport = transport
+        self._domain = domain
+        self._pad = pad
+        self._server = f"{proxy}:5060"
+        if transport == "TLS":
+            assert authority is not None
+            self._server = tunnel(host, f"{proxy}:5061", authority, f"{user}-tunnel")
 
     def register(self) -> None:
         """Register, and fail unless the registrar accepts it."""
@@ -45,17 +70,19 @@ class Caller:
         assert status == 0, f"sipp {program.name}: exit status {status}\n{complaint}"
 
     def _error_file(self, name: str) -> Path:
-        return self._errors / f"{name}.errors"
+        return self._directory / f"{name}.errors"
 
     def _start(self, scenario: str, calls: int, *more: str) -> Program:
         name = f"{self.user}-{scenario}"
         return self._host.start(
             name,
             "sipp",
-            *("-nostdin", "-sf", SCENARIOS / f"{scenario}.xml", "-m", str(calls)),
-            *("-s", self.user, "-key", "domain", DOMAIN, "-au", self.user, "-ap", PASSWORD),
+            *("-nostdin", "-max_socket", "1000", "-sf", SCENARIOS / f"{scenario}.xml", "-m", str(calls)),
+            *("-t", TRANSPORTS[self._transport], "-key", "way", self._transport.split()[0]),
+            *("-key", "pad", "x" * self._pad),
+            *("-s", self.user, "-key", "domain", self._domain, "-au", self.user, "-ap", PASSWORD),
             *("-i", self._host.address, "-p", str(PORT), "-mi", self._host.address),
             *("-timeout", "25", "-timeout_error", "-trace_err", "-error_file", self._error_file(name)),
             *more,
-            f"{self._proxy}:5060",
+            self._server,
         )

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Twenty calls at the same time through the proxy, made and taken by sipp."""
+"""Twenty calls at the same time through the proxy, made and taken by sipp, by each transport on either side."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.network.bed import INSIDE, OUTSIDE, Bed
+from tests.network.bed import INSIDE, OUTSIDE, Surroundings
+from tests.network.kamailio import DOMAIN, TCP_DOMAIN, TLS_DOMAIN
 from tests.network.programs import until
 from tests.network.sipp import Caller
 
@@ -16,16 +17,47 @@ pytestmark = pytest.mark.network
 CALLS = 20
 
 
-def test_twenty_parallel_calls_all_succeed(bed: Bed, directory: Path) -> None:
-    """Inside calls outside, all at once: every call ends as written, and all ports return."""
-    dave = Caller("dave", bed.hosts.guest, f"{INSIDE}1", directory)
-    erin = Caller("erin", bed.hosts.stranger, f"{OUTSIDE}10", directory)
-    dave.register()
+@pytest.fixture(scope="module")
+def erin(surroundings: Surroundings, directory: Path) -> Caller:
+    """Who takes the calls, outside."""
+    erin = Caller("erin", surroundings.hosts.stranger, f"{OUTSIDE}10", directory)
     erin.register()
+    return erin
+
+
+@pytest.mark.parametrize(
+    ("inside", "domain"),
+    [
+        ("UDP", DOMAIN),
+        ("TCP", DOMAIN),
+        ("TCP each", DOMAIN),
+        ("TLS", DOMAIN),
+        ("UDP", TCP_DOMAIN),
+        ("UDP", TLS_DOMAIN),
+    ],
+)
+def test_twenty_parallel_calls_all_succeed(
+    surroundings: Surroundings, erin: Caller, directory: Path, inside: str, domain: str
+) -> None:
+    """Inside calls outside, all at once: every call ends as written, and all ports return."""
+    own = directory / f"{inside}-{domain}".replace(" ", "-")
+    own.mkdir()
+    authority = surroundings.certificates.authority
+    dave = Caller(
+        "dave",
+        surroundings.hosts.guest,
+        f"{INSIDE}1",
+        own,
+        transport=inside,
+        domain=domain,
+        authority=authority,
+    )
+    dave.register()
     taking = erin.takes(CALLS)
     making = dave.makes(CALLS, callee="erin")
     # A port for each side of each call at least, whatever the proxy keeps for RTCP.
-    until(lambda: len(bed.gateway.media_ports()) >= 2 * CALLS, 5, "all calls are up at the same time")
+    ports = surroundings.gateway.media_ports
+    until(lambda: len(ports()) >= 2 * CALLS, 5, "all calls are up at the same time")
     dave.succeeds(making, 15)
     erin.succeeds(taking, 5)
-    bed.gateway.wait_quiet()
+    surroundings.gateway.wait_quiet()

@@ -127,6 +127,9 @@ class ITransport(Interface):
     def reaches(remote: Address) -> bool:
         """Whether something can be sent to `remote` without a new connection; of datagrams always."""
 
+    def alias(remote: Address, advertised: Address) -> None:
+        """Reach `advertised`, too, by the connection that `remote` has made (RFC 5923); datagrams: nothing."""
+
 
 class ISendReport(Interface):
     """Who wants to know what a transport has received and what could not be sent."""
@@ -197,8 +200,11 @@ class ISignalling(Interface):
     def respond(transaction: ServerTransaction, response: Response) -> None:
         """Send `response` in the server transaction."""
 
-    def cancel(transaction: ClientTransaction) -> None:
-        """Cancel the INVITE of `transaction` as soon as that is possible (RFC 3261 9.1)."""
+    def cancel(transaction: ClientTransaction, headers: Sequence[bytes] = ()) -> None:
+        """Cancel the INVITE of `transaction` as soon as that is possible (RFC 3261 9.1).
+
+        `headers` are lines that the CANCEL has in addition: its Reason (RFC 3326).
+        """
 
     def forget(transaction: ServerTransaction) -> None:
         """End `transaction` without an answer."""

@@ -377,9 +377,10 @@ class ProxyCore:
         if invite is None or invite.answered or not isinstance(invite.user, ResponseContext):
             return
         invite.user.cancelled = True
+        reasons = tuple(b"Reason: " + field.value for field in request.all(b"reason"))
         for branch in invite.user.pending:
             if branch.client is not None:
-                self._signalling.cancel(branch.client)
+                self._signalling.cancel(branch.client, reasons)
 
     # now and then
 

@@ -30,6 +30,10 @@ __all__ = ["ResponseProcessing"]
 #: Seconds that a server which said 503 is left alone, unless it said for how long itself.
 LEAVE_ALONE = 30.0
 
+#: Why a phone stops ringing (RFC 3326).
+ANSWERED_ELSEWHERE = b'Reason: SIP;cause=200;text="Call completed elsewhere"'
+DECLINED_ELSEWHERE = b'Reason: SIP;cause=600;text="Busy Everywhere"'
+
 
 class ResponseProcessing:
     """Gives responses back to where the request came from."""
@@ -72,7 +76,7 @@ class ResponseProcessing:
                 branch.over = branch.over or success
                 await self._give_back(branch, response, source)
                 if success:
-                    self._cancel_others(context)
+                    self._cancel_others(context, ANSWERED_ELSEWHERE)
         elif branch.over:
             self.counters["late responses"] += 1
         elif status == 503 and branch.later and not context.cancelled:
@@ -81,14 +85,14 @@ class ResponseProcessing:
         else:
             branch.over, branch.final = True, (response, source)
             if status >= 600:
-                self._cancel_others(context)
+                self._cancel_others(context, DECLINED_ELSEWHERE)
             await self.conclude(context)
 
-    def _cancel_others(self, context: ResponseContext) -> None:
-        """Cancel what still rings elsewhere (16.7 step 10)."""
+    def _cancel_others(self, context: ResponseContext, reason: bytes) -> None:
+        """Cancel what still rings elsewhere (16.7 step 10), and why: phones do not count it as a missed call."""
         for branch in context.pending:
             if branch.client is not None:
-                self._signalling.cancel(branch.client)
+                self._signalling.cancel(branch.client, (reason,))
 
     async def failed(self, branch: Branch, reason: str) -> None:
         """Take note that the server of `branch` did not answer: "timeout", or "transport" if it was not reached."""

@@ -14,6 +14,7 @@ from __future__ import annotations
 import hashlib
 import heapq
 from collections import deque
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from siproxd_tw.sip.message import Request, Response, ack_for, cancel_for
@@ -85,7 +86,7 @@ class ServerTransaction(Transaction):
 class ClientTransaction(Transaction):
     """A request that we have sent."""
 
-    __slots__ = ("cancel_sent", "cancel_wanted", "flow", "key", "last", "request", "user")
+    __slots__ = ("cancel_headers", "cancel_sent", "cancel_wanted", "flow", "key", "last", "request", "user")
 
     def __init__(
         self, request: Request, flow: Any, key: Key, timers: Timers, reliable: bool, user: Any
@@ -99,6 +100,8 @@ class ClientTransaction(Transaction):
         self.user = user
         self.cancel_wanted = False
         """Whether it is to be cancelled as soon as a provisional response is there."""
+        self.cancel_headers: Sequence[bytes] = ()
+        """Header lines that the CANCEL is to have in addition."""
         self.cancel_sent = False
 
     def let_go(self) -> None:
@@ -197,6 +200,8 @@ class TransactionLayer:
         self._out: list[tuple[bytes, Any]] = []
         self._deadlines: list[tuple[float, int, Transaction]] = []
         self._count = 0
+        self._refused: tuple[Request | None, Key] = None, ()
+        """The request that `absorb` has refused last, and its key: `begin` gets the same one next."""
 
     def __len__(self) -> int:
         return len(self._servers) + len(self._clients)
@@ -212,8 +217,10 @@ class TransactionLayer:
         """Take `request` if it belongs to a transaction that exists; False if it is a new one."""
         if request.method == "ACK":
             return self._absorb_ack(request, now)
-        transaction = self._servers.get(server_key(request, request.method))
+        key = server_key(request, request.method)
+        transaction = self._servers.get(key)
         if transaction is None:
+            self._refused = request, key
             return False
         self._advance(transaction, Input.REQUEST, now)
         return True
@@ -229,7 +236,7 @@ class TransactionLayer:
         if method == "ACK":
             self._events.append(AckReceived(request, flow))
             return
-        key = server_key(request, method)
+        key = self._refused[1] if self._refused[0] is request else server_key(request, method)
         transaction = ServerTransaction(request, flow, reply, key, self._timers, reliable)
         transaction.user = user
         self._servers[key] = transaction
@@ -246,8 +253,10 @@ class TransactionLayer:
         if transaction is None:
             self._events.append(StrayResponse(response, flow))
             return
-        happened = input_for(response.status)
-        actions = self._advance(transaction, happened, now)
+        timer_c = transaction.deadlines.get(Input.TIMER_C)
+        actions = self._advance(transaction, input_for(response.status), now)
+        if response.status == 100 and timer_c is not None:
+            transaction.deadlines[Input.TIMER_C] = timer_c  # only 101 to 199 start it anew (16.7 step 2)
         if Action.SEND_ACK in actions:
             self._out.append((bytes(ack_for(transaction.request, response)), transaction.flow))
         if Action.TO_USER in actions:
@@ -294,10 +303,15 @@ class TransactionLayer:
         """Answer the request of `transaction`."""
         self._advance(transaction, input_for(response.status), now, bytes(response))
 
-    def cancel(self, transaction: ClientTransaction, now: float) -> None:
-        """Cancel an INVITE: now, or as soon as a provisional response has come (9.1)."""
+    def cancel(self, transaction: ClientTransaction, now: float, headers: Sequence[bytes] = ()) -> None:
+        """Cancel an INVITE: now, or as soon as a provisional response has come (9.1).
+
+        `headers` are lines for the CANCEL, such as its Reason (RFC 3326).
+        """
         if transaction.machine is not INVITE_CLIENT:
             return
+        if not transaction.cancel_wanted:
+            transaction.cancel_headers = headers
         transaction.cancel_wanted = True
         if transaction.state is State.PROCEEDING:
             self._send_cancel(transaction, now)
@@ -342,7 +356,10 @@ class TransactionLayer:
         invite.deadlines.pop(Input.TIMER_C, None)
         invite.deadlines[Input.TIMEOUT] = now + 64 * self._timers.t1
         self._schedule(invite)
-        self.request(cancel_for(invite.request), invite.flow, now, user=None, reliable=invite.reliable)
+        cancel = cancel_for(invite.request)
+        for line in invite.cancel_headers:
+            cancel.insert(line, "why it is cancelled (RFC 3326)", before=b"content-length")
+        self.request(cancel, invite.flow, now, user=None, reliable=invite.reliable)
 
     def _advance(
         self, transaction: Transaction, happened: Input, now: float, message: bytes = b""

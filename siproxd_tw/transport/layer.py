@@ -9,7 +9,7 @@ into the transaction user, send what is to be sent, arm one timer.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
@@ -40,6 +40,7 @@ __all__ = ["SHORTEST_MESSAGE", "SignallingLayer", "note_source"]
 SHORTEST_MESSAGE = 16
 
 DEFAULT_PORT = 5060
+DEFAULT_PORTS = {"TLS": 5061, "WS": 80, "WSS": 443}
 
 
 Key = tuple[Side, str, bool]
@@ -148,10 +149,19 @@ class SignallingLayer:
         try:
             self._check_load(request)
             kept = self._user.screen(request, flow)
+            if flow.transport.reliable:
+                self._share_connection(request, flow)
         except Refused as refusal:
             self._refuse(request, reply, refusal)
             return
         self._transactions.begin(request, flow, now, reply=reply, reliable=flow.transport.reliable, user=kept)
+
+    def _share_connection(self, request: Request, flow: Flow) -> None:
+        """Take note that a peer offers its connection for requests to it (RFC 5923 section 8.1)."""
+        via = request.top_via
+        if via.param(b"alias") is not None:
+            default = DEFAULT_PORTS.get(flow.transport.name, DEFAULT_PORT)
+            flow.transport.alias(flow.remote, Address(via.host, via.port or default))
 
     def _check_load(self, request: Request) -> None:
         """Refuse new work when there is too much; what belongs to calls that run may go on for longer."""
@@ -212,9 +222,9 @@ class SignallingLayer:
         self._transactions.respond(transaction, response, self._clock.seconds())
         self._pump()
 
-    def cancel(self, transaction: ClientTransaction) -> None:
+    def cancel(self, transaction: ClientTransaction, headers: Sequence[bytes] = ()) -> None:
         """See ISignalling."""
-        self._transactions.cancel(transaction, self._clock.seconds())
+        self._transactions.cancel(transaction, self._clock.seconds(), headers)
         self._pump()
 
     def forget(self, transaction: ServerTransaction) -> None:
@@ -303,7 +313,7 @@ def note_source(request: Request, flow: Flow) -> Flow:
         received = b";received=" + remote.host.encode()
         request.edit(via.field, *span, received, "received (RFC 3261 18.2.1)")
     if stream:
-        default = 5061 if flow.transport.name == "TLS" else DEFAULT_PORT
+        default = DEFAULT_PORTS.get(flow.transport.name, DEFAULT_PORT)
         return flow._replace(fallback=Address(remote.host, port or default))
     if asked is not None or (port or DEFAULT_PORT) == remote.port:
         return flow

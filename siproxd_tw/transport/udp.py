@@ -132,6 +132,9 @@ class UDPTransport(DatagramProtocol):
         """See ITransport."""
         return True
 
+    def alias(self, remote: Address, advertised: Address) -> None:
+        """See ITransport: there is no connection."""
+
     def status(self) -> Mapping[str, object]:
         """See IStatus; `send_errors` by name of the errno, `failures` are bugs of ours."""
         return {

@@ -6,6 +6,7 @@ from __future__ import annotations
 import pytest
 
 from siproxd_tw.proxy.location import Binding
+from siproxd_tw.proxy.returning import ANSWERED_ELSEWHERE
 from siproxd_tw.sip.transaction import State
 from siproxd_tw.sip.transactionlayer import ServerTransaction, TransactionFailed
 from siproxd_tw.sip.uri import parse_uri
@@ -82,6 +83,7 @@ def test_the_first_to_answer_has_the_call(bench: Bench) -> None:
         f"cancel INVITE to {PHONES[0]}",
         f"cancel INVITE to {PHONES[2]}",
     ]
+    assert bench.signalling.cancel_headers == [(ANSWERED_ELSEWHERE,)] * 2
     for number, tag in ((0, "p1"), (2, "p3")):
         bench.answered("487 Request Terminated", client=number, tag=tag)
     assert bench.happened() == []
@@ -143,8 +145,9 @@ def test_the_challenges_of_all_go_back(bench: Bench) -> None:
 def test_the_caller_gives_up(bench: Bench) -> None:
     """Every phone is cancelled; 487 goes back once, when the last has stopped ringing."""
     transaction = rings_everywhere(bench)
-    bench.cancel(transaction)
+    bench.cancel(transaction, "Reason: SIP;cause=487")
     assert bench.happened()[1:] == [f"cancel INVITE to {phone}" for phone in PHONES]
+    assert bench.signalling.cancel_headers == [(b"Reason: SIP;cause=487",)] * 3
     for number in range(3):
         bench.answered("487 Request Terminated", client=number, tag=f"p{number + 1}")
     assert [line for line in bench.happened() if line.endswith(W)] == [f"487 to {W}"]

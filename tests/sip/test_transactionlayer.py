@@ -5,6 +5,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
+
 from siproxd_tw.sip.message import Request, Response, response_to
 from siproxd_tw.sip.parser import parse
 from siproxd_tw.sip.transactionlayer import (
@@ -229,6 +231,71 @@ def test_ringing_too_long() -> None:
     transaction = peer.layer.request(sent, "flow", 0.0, user=None)
     peer.receive(response_to(sent, 180, to_tag=b"b1"))
     assert peer.advance(200.0) == [RingingTooLong(transaction)]
+
+
+def test_a_100_says_nothing_about_the_ringing() -> None:
+    """Only 101 to 199 start timer C anew (16.7 step 2); a server might repeat its 100 for ever."""
+    peer = Peer()
+    sent = request(branch="z9hG4bKours")
+    transaction = peer.layer.request(sent, "flow", 0.0, user=None)
+    peer.receive(response_to(sent, 180, to_tag=b"b1"))
+    for at in (60.0, 120.0, 180.0):
+        assert peer.advance(at) == []
+        peer.receive(response_to(sent, 100))
+    assert peer.advance(186.0) == [RingingTooLong(transaction)]
+
+
+def test_a_cancel_says_why() -> None:
+    """With the reason that was given first (RFC 3326)."""
+    peer = Peer()
+    sent = request(branch="z9hG4bKours")
+    transaction = peer.layer.request(sent, "flow", 0.0, user=None)
+    peer.layer.cancel(transaction, 0.1, (b"Reason: SIP;cause=200",))
+    peer.layer.cancel(transaction, 0.2, (b"Reason: SIP;cause=600",))
+    peer.layer.messages_to_send()
+    peer.receive(response_to(sent, 180, to_tag=b"b1"))
+    [(cancel, _)] = peer.layer.messages_to_send()
+    assert b"\r\nReason: SIP;cause=200\r\nContent-Length: 0\r\n\r\n" in cancel
+
+
+@pytest.mark.parametrize("answered", [False, True])
+def test_a_connection_that_fails(answered: bool) -> None:
+    """What waits for a response by it has failed; what has one, or another connection, has not."""
+    peer = Peer()
+    one = peer.layer.request(request(branch="z9hG4bK1"), ("tcp", "a"), 0.0, user=None, reliable=True)
+    peer.layer.request(request(branch="z9hG4bK2"), ("tcp", "b"), 0.0, user=None, reliable=True)
+    peer.layer.request(request(branch="z9hG4bK3"), ("udp", "a"), 0.0, user=None)
+    if answered:
+        peer.receive(response_to(one.request, 180, to_tag=b"b1"))
+    peer.layer.flow_failed(("tcp", "a"), 0.2)
+    assert peer.events() == ([] if answered else [TransactionFailed(one, "transport")])
+    peer.layer.flow_failed(("udp", "a"), 0.2)  # datagrams are not known by their way
+    assert peer.events() == []
+
+
+def test_who_keeps_something_with_a_transaction_is_let_go() -> None:
+    """When it is over: a circle of references would be left to the garbage collector."""
+
+    class Kept:
+        ended = 0
+
+        def end(self) -> None:
+            self.ended += 1
+
+    peer, kept = Peer(), Kept()
+    asked = request("OPTIONS")
+    peer.layer.begin(asked, "flow", 0.0, reply="reply", user=kept)
+    [received] = peer.events()
+    peer.answer(received.transaction, 200)
+    assert kept.ended == 0
+    peer.advance(33.0)
+    assert kept.ended == 1
+    assert received.transaction.user is None
+    client = peer.layer.request(request("INFO", branch="z9hG4bKours"), "flow", 33.0, user=kept)
+    peer.receive(response_to(client.request, 200))
+    peer.advance(39.0)
+    assert client.user is None
+    assert peer.layer.idle
 
 
 def test_a_response_to_nothing_is_stray() -> None:

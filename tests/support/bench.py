@@ -162,8 +162,10 @@ class Bench:
         self.core.event_received(AckReceived(self.message(text, flow), flow))
 
     def cancel(self, invite: ServerTransaction | None, text: str = "") -> ServerTransaction:
-        """Let a CANCEL come in, for `invite` or for nothing that is known."""
+        """Let a CANCEL come in, for `invite` and with a header line, or for nothing that is known."""
         request = self.message(text, self.p) if invite is None else cancel_for(invite.request)
+        if invite is not None and text:
+            request.insert(text.encode(), "test")
         transaction = ServerTransaction(request, self.p, self.p, (), Timers(), False)
         self.core.event_received(CancelReceived(transaction, invite))
         return transaction

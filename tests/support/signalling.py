@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from twisted.internet.interfaces import IReactorTime
@@ -28,6 +29,7 @@ class MemoryTransport:
         self.sent: list[tuple[bytes, Address]] = []
         self.gone: set[Address] = set()
         """Peers whose connection is no more."""
+        self.aliases: list[tuple[Address, Address]] = []
 
     def send(self, data: bytes, flow: Flow) -> None:
         """See ITransport."""
@@ -36,6 +38,10 @@ class MemoryTransport:
     def reaches(self, remote: Address) -> bool:
         """See ITransport."""
         return remote not in self.gone
+
+    def alias(self, remote: Address, advertised: Address) -> None:
+        """See ITransport."""
+        self.aliases.append((remote, advertised))
 
 
 @implementer(ISignalling)
@@ -54,6 +60,7 @@ class MemorySignalling:
         """What was sent, as it was at that moment."""
         self.clients: list[ClientTransaction] = []
         self.cancelled: list[ClientTransaction] = []
+        self.cancel_headers: list[tuple[bytes, ...]] = []
         self.forgotten: list[ServerTransaction] = []
 
     def add(self, name: str, side: Side, host: str) -> None:
@@ -82,8 +89,9 @@ class MemorySignalling:
         transaction.last = bytes(response)
         self._note(str(response.status), response, transaction.reply)
 
-    def cancel(self, transaction: ClientTransaction) -> None:
+    def cancel(self, transaction: ClientTransaction, headers: Sequence[bytes] = ()) -> None:
         """See ISignalling."""
+        self.cancel_headers.append(tuple(headers))
         self.journal.append(f"cancel {transaction.request.method} to {transaction.flow.remote}")
         self.cancelled.append(transaction)
 

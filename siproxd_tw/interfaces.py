@@ -128,7 +128,7 @@ class ITransport(Interface):
         """Whether something can be sent to `remote` without a new connection; of datagrams always."""
 
     def alias(remote: Address, advertised: Address) -> None:
-        """Reach `advertised`, too, by the connection that `remote` has made (RFC 5923); datagrams: nothing."""
+        """Reach `advertised`, too, by the connection that `remote` has made (RFC 5923)."""
 
 
 class ISendReport(Interface):

@@ -89,13 +89,13 @@ class ResponseProcessing:
             await self.conclude(context)
 
     def _cancel_others(self, context: ResponseContext, reason: bytes) -> None:
-        """Cancel what still rings elsewhere (16.7 step 10), and why: phones do not count it as a missed call."""
+        """Cancel what still rings elsewhere (16.7 step 10), and say why."""
         for branch in context.pending:
             if branch.client is not None:
                 self._signalling.cancel(branch.client, (reason,))
 
     async def failed(self, branch: Branch, reason: str) -> None:
-        """Take note that the server of `branch` did not answer: "timeout", or "transport" if it was not reached."""
+        """Take note that `branch` came to nothing: "timeout", or "transport" if its server was not reached."""
         context = branch.context
         if branch.over:
             return

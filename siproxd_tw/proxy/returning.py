@@ -95,7 +95,7 @@ class ResponseProcessing:
                 self._signalling.cancel(branch.client, (reason,))
 
     async def failed(self, branch: Branch, reason: str) -> None:
-        """Take note that `branch` came to nothing: "timeout", or "transport" if its server was not reached."""
+        """Take note that `branch` came to nothing: "timeout", or "transport" where nobody was reached."""
         context = branch.context
         if branch.over:
             return
@@ -126,12 +126,16 @@ class ResponseProcessing:
     async def _nobody(self, context: ResponseContext) -> None:
         """Answer for servers that did not: 408, or 503 for one that could not be reached (16.9).
 
+        For a phone that is 480: a provider that gets a 503 leaves the gateway alone with all calls (16.7 step 6).
+
         A request that is no INVITE and has run into its time-out gets no answer: it would come too
         late (RFC 4320 section 4.2).
         """
         unreachable = any(branch.failure == "transport" for branch in context.branches)
         if context.cancelled:
             refusal = Refused(487, "cancelled")
+        elif unreachable and context.flow.side is Side.OUTSIDE:
+            refusal = Refused(480, "the phone cannot be reached")
         elif unreachable:
             refusal = Refused(503, "next hop unreachable", headers=(b"Retry-After: 10",))
         else:

@@ -14,7 +14,7 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from siproxd_tw.interfaces import Flow, ISignalling, Refused
+from siproxd_tw.interfaces import Flow, ISignalling, Refused, Side
 from siproxd_tw.proxy.choice import aggregate, best
 from siproxd_tw.proxy.context import Branch, ResponseContext
 from siproxd_tw.proxy.dialogs import Dialogs

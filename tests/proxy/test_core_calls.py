@@ -390,6 +390,14 @@ def test_an_invite_that_nobody_answers(bench: Bench, reason: str, status: int) -
     assert counted(bench, f"no response: {reason}") == 1
 
 
+def test_a_phone_that_cannot_be_reached(bench: Bench) -> None:
+    """480 for the caller outside: after a 503 the provider would leave the gateway alone with all calls."""
+    called(bench)
+    bench.happened()
+    bench.core.event_received(TransactionFailed(bench.client(), "transport"))
+    assert bench.happened()[-1] == f"480 to {W}"
+
+
 def test_an_invite_that_was_cancelled_and_never_answered(bench: Bench) -> None:
     """487 when the peer does not say it itself (9.1)."""
     transaction = call(bench)

@@ -289,8 +289,9 @@ class Connection(TwistedProtocol):
         if self._closing:  # while it was made
             self._transport.abortConnection()
             return
-        self._arm()
-        if not self.secured:
+        if self.secured:
+            self._arm()
+        else:
             self._now_open()
 
     def handshakeCompleted(self) -> None:
@@ -305,6 +306,7 @@ class Connection(TwistedProtocol):
         if not self._closing:
             self._transport.registerProducer(self, True)
             self.resumeProducing()
+            self._arm()  # what is due now may be sooner than the end of the handshake would have been
 
     def close(self, why: Ended, detail: str = "") -> None:
         """End it after what was written has gone out; from now on nothing goes out and comes in."""

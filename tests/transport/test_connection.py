@@ -58,6 +58,18 @@ def test_messages_either_way_keep_it(bed: Bed):
     assert bed.report.failed == []
 
 
+def test_a_time_out_that_is_shorter_than_a_handshake(bed: Bed):
+    """It counts from the first second on, and so do pings."""
+    transport = bed.start(tcp_timeout=3, tcp_keepalive=1)
+    peer = made(bed)
+    bed.advance(1.1)
+    assert peer.received == OPTIONS + b"\r\n\r\n"
+    bed.advance(1.8)
+    assert peer.open
+    bed.advance(0.2)
+    assert transport.status()["ended"] == {"idle": 1}
+
+
 def test_keep_alives_do_not_keep_a_connection_that_we_made(bed: Bed):
     """Neither ours nor the peer's."""
     transport = bed.start(tcp_timeout=100, tcp_keepalive=20)

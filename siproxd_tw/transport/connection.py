@@ -18,7 +18,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from enum import Enum
 from typing import Any, Protocol
 
@@ -53,6 +53,8 @@ __all__ = [
     "Connection",
     "ConnectionUser",
     "Ended",
+    "Framing",
+    "Item",
 ]
 
 READ = 16 * 1024
@@ -98,6 +100,19 @@ class Ended(Enum):
     STOPPED = "stopped"
 
 
+Item = bytes | KeepAlive | ParseError | Ended
+"""What framing finds: a message, an empty line, that it is lost, or that the peer says goodbye."""
+
+
+class Framing(Protocol):
+    """Finds messages in what comes in; a `Framer` is one."""
+
+    expects_pong: bool
+
+    def feed(self, data: bytes) -> Sequence[Item]:
+        """Take the next bytes and return what is complete with them, in order."""
+
+
 class ConnectionUser(Protocol):
     """Whose connection it is."""
 
@@ -141,7 +156,7 @@ class Connection(TwistedProtocol):
         accepted: bool,
         secured: bool = False,
         name: str = "",
-        framer: Framer | None = None,
+        framer: Framing | None = None,
     ) -> None:
         self.remote = remote
         self.name = name
@@ -161,7 +176,7 @@ class Connection(TwistedProtocol):
         self._clock = clock
         self.secured = secured
         """Whether it is by TLS."""
-        self._framer = framer or Framer()
+        self._framer: Framing = framer or Framer()
         self._began = self._traffic = self._heard = self._spoke = clock.seconds()
         self._proven = False  # has sent a complete message
         self._pinged: float | None = None
@@ -172,7 +187,7 @@ class Connection(TwistedProtocol):
         self._waiting: deque[tuple[bytes, Flow]] = deque()
         self._waiting_bytes = 0
         self._asked: dict[Flow, float] = {}
-        self._postponed: deque[bytes | KeepAlive | ParseError] = deque()
+        self._postponed: deque[Item] = deque()
         self._turn: IDelayedCall | None = None
         self._timer: IDelayedCall | None = None
 
@@ -205,6 +220,9 @@ class Connection(TwistedProtocol):
     def _write(self, data: bytes) -> None:
         """Write the bytes of one message or keep-alive."""
         self._transport.write(data)
+
+    def _write_pongs(self, count: int) -> None:
+        self._write(CRLF * count)
 
     def pauseProducing(self) -> None:
         """See IPushProducer: the peer reads more slowly than we write."""
@@ -252,7 +270,7 @@ class Connection(TwistedProtocol):
         else:
             self._transport.resumeProducing()
 
-    def _take(self, items: Iterable[bytes | KeepAlive | ParseError]) -> None:
+    def _take(self, items: Iterable[Item]) -> None:
         pings = 0
         for item in items:
             if isinstance(item, bytes):
@@ -266,10 +284,12 @@ class Connection(TwistedProtocol):
                 pings += 1
             elif item is KeepAlive.PONG:
                 self._pongs = True
+            elif isinstance(item, Ended):
+                self.close(item)
             if self._closing:
                 return
         if pings and self._writable:  # a peer that reads nothing gets no pongs either
-            self._write(CRLF * pings)
+            self._write_pongs(pings)
             self._spoke = self._heard
 
     # Beginning and end
@@ -289,15 +309,18 @@ class Connection(TwistedProtocol):
         if self._closing:  # while it was made
             self._transport.abortConnection()
             return
-        if self.secured:
-            self._arm()
-        else:
-            self._now_open()
+        self._arm()
+        if not self.secured:
+            self._ready()
 
     def handshakeCompleted(self) -> None:
         """See IHandshakeListener."""
         if not self._closing:
-            self._now_open()
+            self._ready()
+
+    def _ready(self) -> None:
+        """Take note that bytes can go either way: a connection, and TLS where it is wanted."""
+        self._now_open()
 
     def _now_open(self) -> None:
         self._began = self._traffic = self._heard = self._spoke = self._clock.seconds()
@@ -327,6 +350,13 @@ class Connection(TwistedProtocol):
         """End it at once."""
         if self._begin_to_close(why, detail):
             self._give_up()
+
+    def _refuse(self, answer: bytes, why: str) -> None:
+        """End it before it was open, with a last word."""
+        if self._begin_to_close(Ended.HANDSHAKE, why):
+            self._transport.write(answer)
+            self._transport.loseConnection()
+            self._arm()
 
     def _goodbye(self) -> None:
         """Write what the protocol wants to be the last bytes."""

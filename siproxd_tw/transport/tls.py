@@ -263,7 +263,7 @@ if not _missing:
 
     class _Secured(TLSMemoryBIOProtocol):
         def __init__(self, factory: Any, protocol: IProtocol) -> None:
-            super().__init__(factory, protocol)
+            TLSMemoryBIOProtocol.__init__(self, factory, protocol)
             self.verdict = ""
             """What OpenSSL has against the certificate of the peer."""
 

@@ -7,7 +7,8 @@
     .11   alice ──┐                         ┌── .10 ::10 provider (Kamailio, example.test)
     .12   carol ──┤                         ├── .20   bob
     .13   guest ──┼── .1 gateway .1 ────────┼── .30   stranger
-    ::14  anna  ──┘   (siproxd_tw)          └── ::24  bert
+    ::14  anna  ──┤   (siproxd_tw)          └── ::24  bert
+    ::15  dora  ──┘
 
 The gateway, which has addresses of both families as the provider has, forwards no packets and
 nobody outside has a route to the inside: only the program under test connects the two. The phones
@@ -81,9 +82,11 @@ class Topology:
         self.carol = _host(network, "c", inside, f"{INSIDE}12")
         self.guest = _host(network, "guest", inside, f"{INSIDE}13")
         self.anna = _host(network, "a6", inside, f"{INSIDE6}14")
+        self.dora = _host(network, "d6", inside, f"{INSIDE6}15")
         for host in (self.alice, self.carol, self.guest):
             host.run("ip", "route", "add", "default", "via", f"{INSIDE}1")
-        self.anna.run("ip", "route", "add", "default", "via", f"{INSIDE6}1")
+        for host in (self.anna, self.dora):
+            host.run("ip", "route", "add", "default", "via", f"{INSIDE6}1")
 
 
 def _host(network: Network, name: str, segment: Host, *addresses: str) -> Host:
@@ -102,9 +105,7 @@ class Surroundings:
         self.directory = directory
         self.hosts = Topology(network)
         self.certificates = Certificates(directory / "certificates")
-        self.provider = Provider(
-            self.hosts.provider, directory / "kamailio", certificates=self.certificates
-        )
+        self.provider = Provider(self.hosts.provider, directory / "kamailio", certificates=self.certificates)
         gateway = self.hosts.gateway
         self.certificate = self.certificates.issue("gateway", *gateway.addresses)
         tls = [("tls_certificate", self.certificate), ("tls_ca", self.certificates.authority)]

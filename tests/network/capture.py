@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What went over the wire: SIP messages out of a capture, by which ways, and what they tell about the inside."""
+"""What went over the wire: SIP messages, the ways they took, and what they tell about the inside."""
 
 from __future__ import annotations
 

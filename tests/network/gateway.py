@@ -90,7 +90,9 @@ class Gateway:
         return re.findall(r"^.*#warn\].*$", self.program.output(start), re.MULTILINE)
 
     def ends(self, seconds: float = 5) -> None:
-        """Ask it to end (SIGTERM): it does, with status 0 and without a complaint."""
+        """Ask it to end (SIGTERM): it does, with status 0 and without a complaint; no port is left before."""
+        self.wait_quiet()
+        until(lambda: set(self.host.udp_ports()) == {SIP_PORT}, 5, "there is no UDP socket but those for SIP")
         start = self.program.size()
         self.program.signal(signal.SIGTERM)
         status = self.program.wait(seconds)

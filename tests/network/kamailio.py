@@ -8,7 +8,7 @@ from pathlib import Path
 
 from tests.network.certificates import Certificates
 from tests.network.namespaces import Host
-from tests.network.programs import output_of, path_of, until
+from tests.network.programs import Program, output_of, path_of, until
 
 CONFIGURATION = Path(__file__).with_name("kamailio.cfg")
 DOMAIN = "example.test"
@@ -59,16 +59,26 @@ class Provider:
                 defines["LISTEN6"] = f"[{address}]"
         if challenge_invite:
             defines["CHALLENGE_INVITE"] = "yes"
-        self.program = host.start(
-            "kamailio",
-            "kamailio",
-            *("-f", CONFIGURATION, "-DD", "-E", "-m", "64", "-M", "4"),
-            *("-w", directory, "-Y", directory, "-P", directory / "pid"),
-            *(argument for name, value in defines.items() for argument in ("-A", f"{name}={value}")),
-        )
+        self._arguments: list[str | Path] = ["-f", CONFIGURATION, "-DD", "-E", "-m", "64", "-M", "4"]
+        self._arguments += ["-w", directory, "-Y", directory, "-P", directory / "pid"]
+        for name, value in defines.items():
+            self._arguments += ["-A", f"{name}={value}"]
+        self._starts = 0
+        self.program = self._start()
+
+    def _start(self) -> Program:
+        self._starts += 1
+        name = "kamailio" if self._starts == 1 else f"kamailio-{self._starts}"
+        program = self.host.start(name, "kamailio", *self._arguments)
         # The control process reports last; from then on requests and kamcmd are both answered.
-        self.program.wait_for("io_listen_loop", 10)
-        until(lambda: 5060 in host.udp_ports(), 5, "Kamailio listens")
+        program.wait_for("io_listen_loop", 10)
+        until(lambda: 5060 in self.host.udp_ports(), 5, "Kamailio listens")
+        return program
+
+    def restart(self) -> None:
+        """End it, with all its connections, and start it again; it has forgotten all registrations."""
+        self.program.stop(5)
+        self.program = self._start()
 
     def contacts(self) -> dict[str, list[str]]:
         """Return what is registered now: by user, the URIs that reach them."""
@@ -91,7 +101,9 @@ def _tls_profiles(host: Host, directory: Path, certificates: Certificates) -> Pa
     """Write the configuration of the module tls: which certificate is shown to whom."""
     usual = certificates.issue("provider", TLS_DOMAIN, SIX_TLS_DOMAIN, DOMAIN, *host.addresses)
     path = directory / "tls.cfg"
-    profiles = [TLS_PROFILE.format(profile=f"{kind}:default", certificate=usual) for kind in ("server", "client")]
+    profiles = [
+        TLS_PROFILE.format(profile=f"{kind}:default", certificate=usual) for kind in ("server", "client")
+    ]
     others = {
         IMPOSTOR_DOMAIN: certificates.issue("somebody.test"),
         UNKNOWN_DOMAIN: certificates.issue(UNKNOWN_DOMAIN, unknown=True),

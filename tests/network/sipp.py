@@ -16,7 +16,7 @@ PORT = 5070
 
 
 TRANSPORTS = {"UDP": "u1", "TCP": "t1", "TCP each": "tn", "TLS": "t1"}
-"""How sipp calls them; `TCP each` is one connection for each call. Debian's sipp has no TLS: a tunnel helps."""
+"""How sipp calls them; `TCP each` is one connection for each call. Without TLS in it a tunnel helps."""
 
 
 class Caller:

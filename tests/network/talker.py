@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""A phone made of one socket, for what no real one does: it writes requests and reads what comes, by itself."""
+"""A phone made of one socket, for what no real one does: it writes requests and reads what comes."""
 
 from __future__ import annotations
 

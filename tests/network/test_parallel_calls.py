@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Twenty calls at the same time through the proxy, made and taken by sipp, by each transport on either side."""
+"""Twenty calls at the same time, made and taken by sipp, by each transport on either side."""
 
 from __future__ import annotations
 

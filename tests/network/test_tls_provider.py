@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""A phone that has nothing but UDP, at a provider that is reached by TLS; and certificates, right and wrong."""
+"""A phone that has nothing but UDP, at a provider that is reached by TLS; certificates, right and wrong."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def alice(registering: tuple[Phone, Capture]) -> Phone:
 
 @pytest.fixture
 def wire(surroundings: Surroundings, request: pytest.FixtureRequest) -> Iterator[Capture]:
-    """What goes over the outside wire during the test: with the provider nothing but what the test before had."""
+    """What goes over the outside wire during the test: with the provider it is one connection, made before."""
     with surroundings.capture(request.node.name) as capture:
         yield capture
     surroundings.gateway.wait_quiet()
@@ -103,7 +103,7 @@ def test_it_is_called_and_the_other_hangs_up(alice: Phone, bob: Phone, wire: Cap
 
 @pytest.mark.parametrize("domain", [IMPOSTOR_DOMAIN, UNKNOWN_DOMAIN])
 def test_a_provider_that_proves_nothing_gets_nothing(surroundings: Surroundings, domain: str) -> None:
-    """A certificate of another domain, or of nobody we know: 503 for the phone, one warning that says whose."""
+    """A certificate of another domain, or of nobody known: 503 for the phone, one warning that says whose."""
     gateway = surroundings.gateway
     start, asked = gateway.program.size(), surroundings.provider.program.size()
     with Talker("guest", surroundings.hosts.guest, f"{INSIDE}1", domain=domain) as guest:
@@ -139,3 +139,12 @@ def test_a_renewed_certificate_is_shown_without_a_restart(surroundings: Surround
         until(renewed, 5, "the new certificate is shown", pause=0.2)
         assert old.register().startswith("SIP/2.0 200 ")
     assert re.search(r"renewed certificate", surroundings.gateway.program.output())
+
+
+def test_a_provider_that_was_restarted_is_connected_to_again(surroundings: Surroundings) -> None:
+    """The next REGISTER makes a new connection; the phone notices nothing."""
+    with Talker("guest", surroundings.hosts.guest, f"{INSIDE}1", domain=TLS_DOMAIN) as guest:
+        assert guest.register().startswith("SIP/2.0 200 ")
+        surroundings.provider.restart()
+        assert guest.register().startswith("SIP/2.0 200 ")
+    assert len(surroundings.provider.contacts()["guest"]) == 1

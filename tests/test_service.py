@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The proxy as a service: its sockets, its registrations, its end."""
+"""The proxy as a service: its registrations, its end; its sockets are in test_service_sockets.py."""
 
 from __future__ import annotations
 
@@ -15,74 +15,16 @@ from twisted.internet.defer import Deferred
 from twisted.logger import LogLevel, capturedLogs, formatEvent
 from zope.interface.verify import verifyObject
 
-from siproxd_tw.config.settings import Config, MediaConfig, RegistrarConfig, SIPConfig
-from siproxd_tw.interfaces import IStatus, Side
+from siproxd_tw.config.settings import Config, MediaConfig, RegistrarConfig
+from siproxd_tw.interfaces import IStatus
 from siproxd_tw.proxy.location import GRACE
 from siproxd_tw.proxy.regformat import loads
-from siproxd_tw.service import SAVE_DELAY, TICK, Siproxd
-from siproxd_tw.transport.ports import CannotListen
-from tests.support.addresses import FixedAddresses, in_front_of_nat, one_armed, two_armed
-from tests.support.datagrams import Peer
-from tests.support.lab import START, VirtualReactor
-from tests.support.messages import SDP, invite, register, request, wire
-from tests.support.resolver import MemoryResolver
+from siproxd_tw.service import SAVE_DELAY, TICK
+from tests.support.host import Host
+from tests.support.lab import START
+from tests.support.messages import SDP, invite, register, request
 
 RECORD = b"****:1:%d\nsip:alice@10.0.0.10:5062\nsip:alice@203.0.113.1\nsip:alice@sip.provider.test\n"
-
-
-class Host:
-    """A gateway with the proxy on it, a phone and a provider."""
-
-    def __init__(
-        self,
-        config: Config | None = None,
-        addresses: FixedAddresses | None = None,
-        in_thread: Callable[..., Deferred[Any]] | None = None,
-    ) -> None:
-        self.reactor = VirtualReactor()
-        self.addresses = addresses or two_armed()
-        self.resolver = MemoryResolver({"sip.provider.test": "203.0.113.50", "foo.test": "203.0.113.1"})
-        options: dict[str, Any] = {} if in_thread is None else {"in_thread": in_thread}
-        self.service = Siproxd(
-            config or Config(),
-            reactor=self.reactor,
-            addresses=self.addresses,
-            resolver=self.resolver,
-            randomness=lambda size: b"r" * size,
-            **options,
-        )
-        self.phone = self.reactor.network.peer("10.0.0.10", 5062)
-        self.provider = self.reactor.network.peer("203.0.113.50", 5060)
-        self._branches = 0
-
-    def start(self) -> Host:
-        self.service.startService()
-        return self
-
-    def stop(self) -> list[object]:
-        """Stop the service; return what its Deferred has fired with, empty while it waits."""
-        fired: list[object] = []
-        self.service.stopService().addBoth(fired.append)
-        self.reactor.network.flush()
-        return fired
-
-    def sockets(self) -> list[str]:
-        """Return the SIP sockets that are open."""
-        self.reactor.network.flush()
-        return sorted(f"{host}:{port}" for host, port in self.reactor.network.bound)
-
-    def send(self, text: str, peer: Peer | None = None, to: tuple[str, int] = ("10.0.0.1", 5060)) -> None:
-        """Send a message from the phone, or from another peer."""
-        peer = peer or self.phone
-        self._branches += 1
-        start, _, rest = text.partition("\n")
-        host, port = peer.address
-        via = f"Via: SIP/2.0/UDP {host}:{port};branch=z9hG4bKt{self._branches}"
-        peer.send(wire(f"{start}\n{via}\n{rest}"), to)
-
-    def received(self, peer: Peer | None = None) -> list[str]:
-        """Return the first lines of what has arrived at the phone, or at another peer."""
-        return [each.data.split(b"\r\n")[0].decode() for each in (peer or self.phone).take()]
 
 
 @pytest.fixture
@@ -108,126 +50,6 @@ def test_provides(host: Host) -> None:
     assert verifyObject(IStatus, host.service)
     assert host.service.name == "siproxd"
     assert host.service.port == 5060
-
-
-# sockets
-
-
-def test_one_socket_on_each_side(host: Host) -> None:
-    """Bound to the address of the side, not to all; before the start there is none."""
-    assert host.sockets() == []
-    host.start()
-    assert host.sockets() == ["10.0.0.1:5060", "203.0.113.1:5060"]
-    for peer, to in ((host.phone, ("10.0.0.1", 5060)), (host.provider, ("203.0.113.1", 5060))):
-        host.send(request("OPTIONS", f"sip:{to[0]}"), peer, to)
-        (answer,) = peer.take()
-        assert answer.data.startswith(b"SIP/2.0 200 OK\r\n")
-        assert answer.source == to
-
-
-def test_another_port_and_a_mark() -> None:
-    """`sip_listen_port` and the DSCP are those of the configuration."""
-    host = Host(Config(sip=SIPConfig(port=5070, dscp=26))).start()
-    assert host.sockets() == ["10.0.0.1:5070", "203.0.113.1:5070"]
-    assert host.service.port == 5070
-    handle: Any = host.reactor.network.bound["10.0.0.1", 5070].getHandle()
-    assert 26 << 2 in handle.options.values()
-    host.stop()
-
-
-def test_one_armed() -> None:
-    """One address, one socket, and it serves both sides."""
-    host = Host(addresses=one_armed()).start()
-    assert host.sockets() == ["10.0.0.1:5060"]
-    host.send(request("OPTIONS", "sip:10.0.0.1"), host.provider)
-    assert host.received(host.provider) == ["SIP/2.0 200 OK"]
-    host.send(register("alice@sip.provider.test", "<sip:alice@10.0.0.10>"))
-    (sent,) = host.provider.take()
-    assert sent.source == ("10.0.0.1", 5060)
-    assert b"<sip:alice@198.51.100.7>" in sent.data
-    host.stop()
-
-
-def test_behind_a_router_the_socket_is_at_the_address_that_we_have() -> None:
-    """`host_outbound` is only what others are told."""
-    host = Host(addresses=in_front_of_nat()).start()
-    assert host.sockets() == ["10.0.0.1:5060", "203.0.113.1:5060"]
-    host.stop()
-
-
-def test_the_outside_comes_later(host: Host) -> None:
-    """Started before the line is up: phones are told to come back, and it goes on by itself."""
-    host.addresses.set(Side.OUTSIDE, None)
-    host.start()
-    assert host.sockets() == ["10.0.0.1:5060"]
-    host.send(register("alice@sip.provider.test", "<sip:alice@10.0.0.10>"))
-    assert host.received() == ["SIP/2.0 503 Service Unavailable"]
-    host.addresses.set(Side.OUTSIDE, "203.0.113.1")
-    assert host.sockets() == ["10.0.0.1:5060", "203.0.113.1:5060"]
-    host.send(register("alice@sip.provider.test", "<sip:alice@10.0.0.10>"))
-    assert host.received(host.provider) == ["REGISTER sip:sip.provider.test SIP/2.0"]
-
-
-def test_a_new_address(host: Host) -> None:
-    """The old socket is closed, the new one used; the other side is not disturbed."""
-    host.start()
-    inside = host.reactor.network.bound["10.0.0.1", 5060]
-    host.addresses.set(Side.OUTSIDE, "203.0.113.77")
-    assert host.sockets() == ["10.0.0.1:5060", "203.0.113.77:5060"]
-    assert host.reactor.network.bound["10.0.0.1", 5060] is inside
-    host.send(register("alice@sip.provider.test", "<sip:alice@10.0.0.10>"))
-    (sent,) = host.provider.take()
-    assert sent.source == ("203.0.113.77", 5060)
-    host.addresses.set(Side.OUTSIDE, None)
-    assert host.sockets() == ["10.0.0.1:5060"]
-
-
-def test_an_address_that_comes_and_goes(host: Host) -> None:
-    """Ten times: no socket too many, none too few."""
-    host.start()
-    for _ in range(10):
-        host.addresses.set(Side.OUTSIDE, None)
-        assert host.sockets() == ["10.0.0.1:5060"]
-        host.addresses.set(Side.OUTSIDE, "203.0.113.1")
-        assert host.sockets() == ["10.0.0.1:5060", "203.0.113.1:5060"]
-
-
-def test_a_port_that_is_taken(host: Host) -> None:
-    """The start fails with one line for the administrator, and a stop cleans up."""
-    host.reactor.network.peer("203.0.113.1", 5060)
-    with pytest.raises(CannotListen, match=r"^cannot listen on UDP 203\.0\.113\.1:5060: in use"):
-        host.start()
-    host.stop()
-    assert host.sockets() == []
-    assert host.reactor.getDelayedCalls() == []
-
-
-def test_an_address_that_cannot_be_bound_yet(host: Host) -> None:
-    """It is tried again at every tick and told once; the other side changes all the same."""
-    network = host.reactor.network
-    network.addresses = {"10.0.0.1", "203.0.113.1"}
-    host.start()
-    network.addresses = {"10.0.0.2"}
-    with capturedLogs() as events:
-        host.addresses.set(Side.OUTSIDE, "203.0.113.2")
-        host.addresses.set(Side.INSIDE, "10.0.0.2")
-        assert host.sockets() == ["10.0.0.2:5060"]
-        for _ in range(3):
-            host.reactor.advance(TICK)
-        errors = [formatEvent(e) for e in events if e["log_level"] is LogLevel.error]
-        assert len(errors) == 1
-        assert "203.0.113.2:5060: no interface has this address" in errors[0]
-        network.addresses = {"10.0.0.2", "203.0.113.2"}
-        host.reactor.advance(TICK)
-    assert host.sockets() == ["10.0.0.2:5060", "203.0.113.2:5060"]
-
-
-def test_after_the_stop_addresses_may_change(host: Host) -> None:
-    """Nothing is bound any more."""
-    host.start()
-    host.stop()
-    host.addresses.set(Side.OUTSIDE, "203.0.113.77")
-    assert host.sockets() == []
 
 
 # registrations
@@ -385,7 +207,14 @@ def test_status(host: Host) -> None:
     assert status["signalling"]["received"] == 2
     assert status["signalling"]["refused: no such phone"] == 1
     assert status["proxy"]["dialogs"] == 0
-    assert [each["local"] for each in status["transports"]] == ["203.0.113.1:5060", "10.0.0.1:5060"]
+    assert [(each["name"], each["local"]) for each in status["transports"]] == [
+        ("UDP", "203.0.113.1:5060"),
+        ("TCP", "203.0.113.1:5060"),
+        ("TLS", "203.0.113.1:5061"),
+        ("UDP", "10.0.0.1:5060"),
+        ("TCP", "10.0.0.1:5060"),
+        ("TLS", "10.0.0.1:5061"),
+    ]
     assert "media" in status
 
     def plain(value: object) -> bool:

@@ -323,6 +323,14 @@ class TransactionLayer:
         self._servers.pop(transaction.key, None)
         transaction.let_go()
 
+    def clear(self) -> None:
+        """End all transactions without a word to anybody: the program stops."""
+        for transaction in (*self._servers.values(), *self._clients.values()):
+            transaction.state = State.TERMINATED
+            transaction.deadlines.clear()
+        for each in (self._servers, self._clients, self._by_flow, self._deadlines, self._events, self._out):
+            each.clear()
+
     # output
 
     def next_event(self) -> Event | None:

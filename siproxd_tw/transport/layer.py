@@ -86,9 +86,10 @@ class SignallingLayer:
         self._stopped = False
 
     def stop(self) -> None:
-        """Forget the timer, until there is a socket again; nothing is sent any more."""
+        """Forget all transactions and the timer; nothing is sent any more until there is a socket again."""
         self._stopped = True
         self._transports.clear()
+        self._transactions.clear()
         if self._timer is not None and self._timer.active():
             self._timer.cancel()
         self._timer = None

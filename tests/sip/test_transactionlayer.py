@@ -322,6 +322,22 @@ def test_a_forgotten_transaction_is_a_new_one_when_it_comes_again() -> None:
     assert len(peer.receive(request("OPTIONS"))) == 1
 
 
+def test_the_end_of_all() -> None:
+    """`clear` leaves nothing, tells nobody, and what still comes for an old transaction does nothing."""
+    peer = Peer()
+    [received] = peer.receive(request("INVITE"))
+    client = peer.layer.request(request(branch="z9hG4bKours"), "flow", 0.0, user=None, reliable=True)
+    peer.layer.clear()
+    assert len(peer.layer) == 0
+    assert peer.layer.messages_to_send() == []
+    peer.layer.respond(received.transaction, response_to(received.transaction.request, 200), 1.0)
+    peer.layer.cancel(client, 1.0)
+    peer.layer.flow_failed("flow", 1.0)
+    assert peer.layer.messages_to_send() == []
+    assert peer.layer.get_timer() is None
+    assert peer.layer.idle
+
+
 def test_a_broken_transport_fails_the_transaction() -> None:
     """A transport error is told at once instead of after timer B (17.1.4)."""
     peer = Peer()

@@ -603,6 +603,7 @@ def test_stop(stack: Stack) -> None:
     assert stack.layer.flow_to(Hop("UDP", PHONE), Side.INSIDE) is None
     stack.layer.respond(transaction, response_to(transaction.request, 503))
     assert stack.clock.getDelayedCalls() == []
+    assert stack.layer.status()["transactions"] == 0
 
 
 def test_after_a_stop_it_can_be_used_again(stack: Stack) -> None:

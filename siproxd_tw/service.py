@@ -100,6 +100,7 @@ class Siproxd(MultiService):
         self._saving: IDelayedCall | None = None
         self._ticking = LoopingCall(self._tick)
         self._ticking.clock = reactor
+        addresses.watch(self._rebind)
 
     def _build_core(self, relay: IMediaRelay, resolver: IResolver, secret: bytes) -> ProxyCore:
         config, addresses, sip = self._config, self._addresses, self._config.sip
@@ -147,7 +148,6 @@ class Siproxd(MultiService):
         if self._tls is None:
             self._load_tls()
         self._bind()
-        self._addresses.watch(self._rebind)
         self._ticking.start(TICK, now=False)
         self._log.info("siproxd_tw started")
 
@@ -233,13 +233,14 @@ class Siproxd(MultiService):
         else:
             transport.listen()
         self._transports[name, local.host] = transport
-        self._log.info(
-            "{name} bound to port {port} on {host} ({side})",
-            name=name,
-            port=local.port,
-            host=local.host,
-            side=side.value,
-        )
+        if name != "TLS" or (self._tls is not None and self._tls.serves):
+            self._log.info(
+                "{name} bound to port {port} on {host} ({side})",
+                name=name,
+                port=local.port,
+                host=local.host,
+                side=side.value,
+            )
         return transport
 
     def _transport(self, name: str, local: Address, side: Side) -> Any:
@@ -310,5 +311,5 @@ class Siproxd(MultiService):
             "signalling": self.signalling.status(),
             "proxy": self.core.status(),
             "media": self.relay.status(),
-            "transports": [transport.status() for transport in self._transports.values()],
+            "transports": [{"name": each.name, **each.status()} for each in self._transports.values()],
         }

@@ -69,6 +69,9 @@ class Framer:
         if self.broken:
             return found
         buffer = self._buffer
+        if not buffer and self._is_one_message(data):
+            self._half_ping = False
+            return [data]
         buffer += data
         try:
             while buffer and (item := self._next(buffer)) is not None:
@@ -78,6 +81,17 @@ class Framer:
             buffer.clear()
             found.append(error)
         return found
+
+    def _is_one_message(self, data: bytes) -> bool:
+        """Return whether `data` is one whole message: mostly it is, and then it need not be copied."""
+        end = _end_of_head(data)
+        if end is None or len(data) > self._max_message or not is_token(data[:1]):
+            return False
+        lengths = _content_lengths(data, 0, end.end())
+        if len(lengths) != 1:
+            return False
+        digits = lengths[0].strip(b" \t\r\n")
+        return digits.isdigit() and len(digits) < 10 and end.end() + int(digits) == len(data)
 
     def _next(self, buffer: bytearray) -> bytes | KeepAlive | None:
         if not self._needed:

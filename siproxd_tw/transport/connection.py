@@ -19,10 +19,9 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
-from enum import Enum
 from typing import Any, Protocol
 
-from twisted.internet.error import ConnectionDone, ConnectionRefusedError, TCPTimedOutError, TimeoutError
+from twisted.internet.error import ConnectionDone
 from twisted.internet.interfaces import (
     IConnector,
     IDelayedCall,
@@ -39,6 +38,7 @@ from siproxd_tw.config.settings import TransportConfig
 from siproxd_tw.interfaces import Address, Flow
 from siproxd_tw.sip.framing import Framer, KeepAlive
 from siproxd_tw.sip.grammar import ParseError
+from siproxd_tw.transport.ended import Ended, failed_to_connect
 
 __all__ = [
     "FIRST_MESSAGE",
@@ -52,7 +52,6 @@ __all__ = [
     "TURN",
     "Connection",
     "ConnectionUser",
-    "Ended",
     "Framing",
     "Item",
 ]
@@ -80,24 +79,6 @@ MOST_FLOWS = 64
 
 PING = b"\r\n\r\n"
 CRLF = b"\r\n"
-
-
-class Ended(Enum):
-    """Why a connection has ended: what `ISendReport.unsent` and the counters say."""
-
-    REFUSED = "refused"
-    TIMED_OUT = "timed out"
-    UNREACHABLE = "unreachable"
-    HANDSHAKE = "handshake failed"
-    DISTRUSTED = "certificate refused"
-    LOST = "lost"
-    CLOSED = "closed by the peer"
-    BROKEN = "lost its framing"
-    SILENT = "no message"
-    IDLE = "idle"
-    DEAD = "no pong"
-    STALLED = "reads nothing"
-    STOPPED = "stopped"
 
 
 Item = bytes | KeepAlive | ParseError | Ended
@@ -380,7 +361,7 @@ class Connection(TwistedProtocol):
     def connecting_failed(self, reason: Failure) -> None:
         """Take note that there will be no connection."""
         if not self._closing:
-            self.why, self.detail = _failed_to_connect(reason)
+            self.why, self.detail = failed_to_connect(reason)
         self._end()
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
@@ -460,12 +441,3 @@ class Connection(TwistedProtocol):
         self._framer.expects_pong = False
         if silent and self._pongs:
             self.fail(Ended.DEAD)
-
-
-def _failed_to_connect(reason: Failure) -> tuple[Ended, str]:
-    text = reason.getErrorMessage()
-    if reason.check(ConnectionRefusedError):
-        return Ended.REFUSED, text
-    if reason.check(TimeoutError, TCPTimedOutError):
-        return Ended.TIMED_OUT, text
-    return Ended.UNREACHABLE, text

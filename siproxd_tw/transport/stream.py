@@ -30,7 +30,8 @@ from siproxd_tw.config.settings import TransportConfig
 from siproxd_tw.interfaces import Address, Flow, ISendReport, IStatus, ITransport, Side
 from siproxd_tw.sip.grammar import ParseError
 from siproxd_tw.transport.bugs import Bugs
-from siproxd_tw.transport.connection import Connection, Ended
+from siproxd_tw.transport.connection import Connection
+from siproxd_tw.transport.ended import Ended
 from siproxd_tw.transport.ports import CannotListen, refused
 from siproxd_tw.transport.sockets import check_dscp, mark
 from siproxd_tw.transport.tls import TLS, TLSUnusable, explain

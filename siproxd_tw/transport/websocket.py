@@ -20,7 +20,8 @@ from siproxd_tw.config.settings import TransportConfig
 from siproxd_tw.interfaces import Address, Flow
 from siproxd_tw.sip.framing import MAX_MESSAGE, KeepAlive
 from siproxd_tw.sip.grammar import ParseError
-from siproxd_tw.transport.connection import CRLF, Connection, ConnectionUser, Ended, Item
+from siproxd_tw.transport.connection import CRLF, Connection, ConnectionUser, Item
+from siproxd_tw.transport.ended import Ended
 from siproxd_tw.transport.ports import CannotListen
 from siproxd_tw.transport.stream import StreamTransport
 

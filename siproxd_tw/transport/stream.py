@@ -36,10 +36,12 @@ from siproxd_tw.transport.ports import CannotListen, refused
 from siproxd_tw.transport.sockets import check_dscp, mark
 from siproxd_tw.transport.tls import TLS, TLSUnusable, explain
 
-__all__ = ["MOST_CONNECTIONS", "MOST_FROM_HOST", "StreamTransport"]
+__all__ = ["MOST_CONNECTIONS", "MOST_FROM_HOST", "RESERVED", "StreamTransport"]
 
 MOST_CONNECTIONS = 2000
 """Connections of one transport."""
+RESERVED = 200
+"""How many of them are for those that we make."""
 MOST_FROM_HOST = {Side.INSIDE: 200, Side.OUTSIDE: 50}
 """Connections that one host may have made to us."""
 MOST_WARNINGS = 1000
@@ -215,7 +217,7 @@ class StreamTransport:
     def accept(self, remote: Address) -> IProtocol | None:
         """Return the protocol for a new connection from `remote`, None if there are too many."""
         limit = MOST_FROM_HOST[self.side]
-        full = len(self._connections) >= MOST_CONNECTIONS or self._from_host[remote.host] >= limit
+        full = len(self._connections) >= MOST_CONNECTIONS - RESERVED or self._from_host[remote.host] >= limit
         if full or not self._running:
             self._counts["refused"] += 1
             self._log.debug(

@@ -82,7 +82,6 @@ class TLS:
         self._contexts: _Contexts | None = None
         self._stamp: Stamp = ()
         self._looked = 0.0
-        self._factory: Any = None
 
     def load(self) -> None:
         """Read the files, unless that has been done. Raises TLSUnusable."""

@@ -41,8 +41,9 @@ from twisted.internet.protocol import AbstractDatagramProtocol, DatagramProtocol
 from twisted.internet.task import deferLater
 from zope.interface import implementer
 
+from tests.support.loopbackstreams import LoopbackStreams
 from tests.support.memorysocket import MemorySocket
-from tests.support.streams import LoopbackStreams, MemoryStreams
+from tests.support.streams import MemoryStreams
 
 MAXIMUM = 65507
 """The longest payload of a UDP datagram over IPv4, bytes."""

@@ -9,6 +9,8 @@ from errno import ENETUNREACH
 
 import pytest
 import pytest_twisted
+from hypothesis import given
+from hypothesis import strategies as st
 from twisted.internet.defer import Deferred
 from twisted.logger import LogLevel, globalLogPublisher
 from zope.interface.verify import verifyObject
@@ -170,13 +172,17 @@ async def test_too_many_from_one_host(bed: Bed, monkeypatch):
 
 @pytest_twisted.ensureDeferred
 async def test_too_many_altogether(bed: Bed, monkeypatch):
-    """Then none is made either."""
-    monkeypatch.setattr(stream, "MOST_CONNECTIONS", 1)
+    """Whoever connects is refused while there is still room for connections that we make, up to the limit."""
+    monkeypatch.setattr(stream, "MOST_CONNECTIONS", 2)
+    monkeypatch.setattr(stream, "RESERVED", 1)
     transport = bed.start()
     await bed.connected()
     refused = bed.network.connect(PHONE, to=transport.local)
     await bed.until(lambda: refused.lost)
-    flow = bed.flow(("127.0.0.8", 5060))
+    server = bed.network.listen(("127.0.0.8", 0))
+    transport.send(OPTIONS, bed.flow(server.address))
+    await bed.until(lambda: server.take() == [OPTIONS])
+    flow = bed.flow(("127.0.0.7", 5060))
     transport.send(OPTIONS, flow)
     await bed.until(lambda: bed.report.failed == [(flow, "no connection can be made")])
 
@@ -396,6 +402,34 @@ async def test_the_last_one_has_the_alias(bed: Bed):
     await bed.until(lambda: transport.status()["connections"] == 1)
     transport.send(OPTIONS, bed.flow(advertised))
     await bed.until(lambda: new.messages() == [OPTIONS])
+
+
+@given(
+    st.lists(
+        st.one_of(
+            st.sampled_from([OPTIONS, OK, b"\r\n", b"\r\n\r\n", OPTIONS[:20], b"\0", b"l: 99999999\r\n\r\n"]),
+            st.binary(max_size=20),
+        ),
+        max_size=8,
+    ),
+    st.booleans(),
+)
+def test_nothing_that_comes_in_raises(pieces, answering):
+    """Whatever somebody sends, in whatever pieces; the transport serves the next one."""
+    bed = memory_bed()
+    transport = bed.start()
+    if answering:
+        bed.report.react = lambda data, _, remote: transport.send(OK, bed.flow(remote))
+        bed.report.react_to_error = lambda error, _, remote: transport.send(OK, bed.flow(remote))
+    peer = bed.network.connect(PHONE, to=transport.local)
+    for piece in pieces:
+        peer.send(piece)
+    bed.report.messages.clear()
+    phone = bed.network.connect(PHONE, to=transport.local)
+    phone.send(OPTIONS)
+    assert bed.report.data == [OPTIONS]
+    assert transport.status()["failures"] == 0
+    assert bed.report.failed == []
 
 
 # Beginning and end

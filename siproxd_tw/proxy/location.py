@@ -67,12 +67,15 @@ class Location:
         if binding.local:
             domain = binding.aor.host
             self._local_domains[domain] = self._local_domains.get(domain, 0) + 1
-        date = _date(binding.expires)
-        page = self._calendar.get(date)
-        if page is None:
-            self._calendar[date] = page = {}
-            heappush(self._dates, date)
-        page[binding] = None
+        self._note_date(binding)
+
+    def renew(self, binding: Binding, expires: float) -> None:
+        """Let `binding`, which is entered, live until `expires`; it stays as old as it is."""
+        if _date(binding.expires) != _date(expires):
+            self._forget_date(binding)
+            binding.expires = expires
+            self._note_date(binding)
+        binding.expires = expires
 
     def remove(self, binding: Binding) -> None:
         """Take `binding` out, if it is there; it must be as it was when it was entered."""
@@ -87,6 +90,17 @@ class Location:
             _count_down(self._hosts, host)
         if binding.local:
             _count_down(self._local_domains, binding.aor.host)
+        self._forget_date(binding)
+
+    def _note_date(self, binding: Binding) -> None:
+        date = _date(binding.expires)
+        page = self._calendar.get(date)
+        if page is None:
+            self._calendar[date] = page = {}
+            heappush(self._dates, date)
+        page[binding] = None
+
+    def _forget_date(self, binding: Binding) -> None:
         date = _date(binding.expires)
         page = self._calendar[date]
         del page[binding]
@@ -131,6 +145,10 @@ class Location:
     def of(self, aor: SIPURI, now: float) -> list[Binding]:
         """Return the live bindings of an address of record, newest last."""
         return _live(self._by_aor.get((unescape(aor.user or b""), host_key(aor.host))), now)
+
+    def holds_alone(self, binding: Binding) -> bool:
+        """Return whether `binding` is entered, as the only one of its address of record."""
+        return self._by_aor.get((binding.user, host_key(binding.aor.host))) is binding
 
     def with_user(self, user: bytes, now: float) -> list[Binding]:
         """Return the live bindings whose address of record has `user`, whatever its host."""

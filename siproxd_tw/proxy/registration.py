@@ -37,6 +37,8 @@ class Registration:
     cseq: int = 0
     named: list[Binding] = field(default_factory=list)
     """A binding for each contact in the order of the message, also for one that is listed twice."""
+    shown: bytes = b""
+    """The masqueraded Contact, where there is just one."""
     overtaken_by: list[Registration] = field(default_factory=list)
     """Those that were sent later and answered earlier: they have the last word."""
 
@@ -50,6 +52,8 @@ class Registration:
 
         Returns whether anything has changed.
         """
+        if self.shown and self._renews(location, lifetimes, now):
+            return True
         changed = False
         for old in location.of(self.aor, now):
             if self.replaces(old):
@@ -62,6 +66,16 @@ class Registration:
                 location.add(binding)
                 changed = True
         return changed
+
+    def _renews(self, location: Location, lifetimes: dict[Binding, int], now: float) -> bool:
+        """Let a binding that is repeated live longer, which needs no comparing with others."""
+        due = self._due()
+        if len(due) != 1 or not location.holds_alone(due[0][0]) or not lifetimes[due[0][0]]:
+            return False
+        binding = due[0][0]
+        location.renew(binding, now + lifetimes[binding])
+        binding.since, binding.call_id, binding.cseq = now, self.call_id, self.cseq
+        return True
 
     def replaces(self, old: Binding) -> bool:
         """Return whether `old`, of this address of record, goes when this is granted.

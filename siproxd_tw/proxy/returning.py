@@ -126,7 +126,7 @@ class ResponseProcessing:
     async def _nobody(self, context: ResponseContext) -> None:
         """Answer for servers that did not: 408, or 503 for one that could not be reached (16.9).
 
-        For a phone that is 480: a provider that gets a 503 leaves the gateway alone with all calls (16.7 step 6).
+        For a phone that is 480: a provider that gets a 503 leaves the gateway alone with all calls (step 6).
 
         A request that is no INVITE and has run into its time-out gets no answer: it would come too
         late (RFC 4320 section 4.2).

@@ -69,6 +69,7 @@ class Siproxd(MultiService):
         resolver: IResolver,
         randomness: Callable[[int], bytes] = os.urandom,
         in_thread: Callable[..., Deferred[Any]] = maybeDeferred,
+        tls: TLS | None = None,
     ) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.setName("siproxd")  # type: ignore[no-untyped-call]
@@ -90,7 +91,7 @@ class Siproxd(MultiService):
         self.core = self._build_core(self.relay, resolver, secret)
         self.signalling.serve(self.core)
         self._file = RegistrationFile(config.registrar.file, in_thread) if config.registrar.file else None
-        self._tls: TLS | None = None
+        self._tls = tls
         self._transports: dict[tuple[str, str], Any] = {}
         self.transports: tuple[str, ...] = ()
         """The transports by which somebody outside can be reached at this moment, as Via spells them."""

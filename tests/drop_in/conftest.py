@@ -23,7 +23,9 @@ from twisted.application.service import IService
 
 from siproxd_tw.config.reader import read
 from siproxd_tw.service import Siproxd
+from tests.support.cleartls import ClearTLS
 from tests.support.lab import Lab
+from tests.support.networks import NETWORKS, Network
 
 Laboratory = Callable[..., Lab]
 
@@ -38,7 +40,21 @@ def build(lab: Lab) -> IService:
         addresses=lab.addresses,
         resolver=lab.resolver,
         randomness=lab.randomness,
+        tls=ClearTLS(),
     )
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Run a test on each network that its mark, or that of its file, names; without one by UDP."""
+    marker = metafunc.definition.get_closest_marker("networks")
+    if marker is not None and "network" in metafunc.fixturenames:
+        metafunc.parametrize("network", marker.args, indirect=True)
+
+
+@pytest.fixture
+def network(request: pytest.FixtureRequest) -> Network:
+    """Return the network that the laboratories of this test have."""
+    return NETWORKS[getattr(request, "param", "udp")]
 
 
 @pytest.hookimpl(wrapper=True)
@@ -50,12 +66,12 @@ def pytest_runtest_makereport(item, call):
 
 
 @pytest.fixture
-def laboratory(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Laboratory]:
+def laboratory(request: pytest.FixtureRequest, tmp_path: Path, network: Network) -> Iterator[Laboratory]:
     """Open laboratories with the configuration lines and options given; each is closed and audited."""
     opened: list[Lab] = []
 
     def open_laboratory(*directives: str, **options: object) -> Lab:
-        lab = Lab(build, *directives, folder=tmp_path, **options)
+        lab = Lab(build, *directives, folder=tmp_path, **{"on": network, **options})
         opened.append(lab)
         lab.start()
         return lab

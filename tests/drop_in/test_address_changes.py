@@ -5,8 +5,8 @@ from __future__ import annotations
 
 from siproxd_tw.interfaces import Side
 from tests.support.addresses import FixedAddresses
-from tests.support.calls import is_reachable, registered
-from tests.support.messages import SDP, invite, media, register, request, values
+from tests.support.calls import is_reachable, media, registered
+from tests.support.messages import SDP, invite, register, request, values
 
 BOB = "sip:bob@sip.provider.test"
 

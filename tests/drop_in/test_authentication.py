@@ -10,6 +10,9 @@ import pytest
 
 from tests.support.lab import Lab
 from tests.support.messages import Message, register, values
+from tests.support.networks import BOTH, MIXED
+
+pytestmark = BOTH
 
 CONTACT = "<sip:alice@10.0.0.10:5062>"
 URI = "sip:foo.bar.test"
@@ -51,6 +54,7 @@ def credentials(nonce: str, password: str = "secret", user: str = "alice", qop: 
     )
 
 
+@MIXED
 @pytest.mark.parametrize("qop", [False, True], ids=["RFC 2069", "qop=auth"])
 def test_tc06_the_right_password(lab, qop):
     """A phone that answers the challenge is registered, with or without quality of protection."""

@@ -3,8 +3,11 @@
 
 from __future__ import annotations
 
-from tests.support.calls import call_from_w, hang_up, registered
-from tests.support.messages import SDP, answer, media
+from tests.support.calls import call_from_w, hang_up, media, registered
+from tests.support.messages import SDP, answer
+from tests.support.networks import BOTH, EVERYWHERE
+
+pytestmark = EVERYWHERE
 
 
 def test_tc12_incoming_invite(lab):
@@ -54,6 +57,7 @@ def test_tc12_incoming_invite(lab):
         """)
 
 
+@BOTH
 def test_tc12_max_forwards_is_added(lab):
     """A request without Max-Forwards goes on with 70."""
     registered(lab)

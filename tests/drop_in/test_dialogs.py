@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 import pytest
 
-from tests.support.calls import call_from_w, call_to_m, hang_up, registered
+from tests.support.calls import call_from_w, call_to_m, hang_up, media, registered
 from tests.support.lab import Lab, Party, rtp
-from tests.support.messages import SDP, Dialog, Message, answer, invite, media, request, uri_in, values
+from tests.support.messages import SDP, Dialog, Message, answer, invite, request, uri_in, values
 
 CAROL = "<sip:carol@203.0.113.60:5090>"
 HOPS = "<sip:10.99.0.7;lr>, <sip:203.0.113.50;lr;ftag=a1>"

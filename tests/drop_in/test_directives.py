@@ -5,8 +5,11 @@ from __future__ import annotations
 
 import pytest
 
-from tests.support.calls import call_to_m, hang_up, is_reachable, registered
-from tests.support.messages import SDP, answer, invite, media, register, request, values
+from tests.support.calls import call_to_m, hang_up, is_reachable, media, registered
+from tests.support.messages import SDP, answer, invite, register, request, values
+from tests.support.networks import BOTH, EVERYWHERE, Network, on
+
+pytestmark = BOTH
 
 BOB = "sip:bob@sip.provider.test"
 FROM_CAROL = "From: <sip:carol@sip.other.test>;tag=w1"
@@ -70,9 +73,16 @@ PROXIES = (
 )
 
 
-def test_tc26_outbound_proxies(laboratory):
+def proxies(network: Network) -> tuple[str, ...]:
+    """Return the directives for outbound proxies that speak what the provider's network speaks."""
+    transport = network.outside.lower()
+    return *PROXIES, f"outbound_proxy_transport = {transport}", f"outbound_domain_transport = {transport}"
+
+
+@EVERYWHERE
+def test_tc26_outbound_proxies(laboratory, network):
     """The domain of From chooses the outbound proxy, in any case; the global one takes the rest."""
-    lab = laboratory(*PROXIES)
+    lab = laboratory(*proxies(network))
     everybody, other = lab.party("5070", "203.0.113.60", 5070), lab.party("5080", "203.0.113.60", 5080)
     registered(lab, registrar=everybody)
     lab.p.send(request("OPTIONS", BOB))
@@ -83,9 +93,9 @@ def test_tc26_outbound_proxies(laboratory):
     everybody.sees("OPTIONS sip:dan@sip.other.test SIP/2.0")
 
 
-def test_tc26_a_route_wins(laboratory):
+def test_tc26_a_route_wins(laboratory, network):
     """A Route says more than an outbound proxy."""
-    lab = laboratory(*PROXIES)
+    lab = laboratory(*proxies(network))
     everybody = lab.party("5070", "203.0.113.60", 5070)
     registered(lab, registrar=everybody)
     lab.p.send(request("OPTIONS", BOB, "Route: <sip:203.0.113.51;lr>"))
@@ -93,9 +103,9 @@ def test_tc26_a_route_wins(laboratory):
     everybody.nothing()
 
 
-def test_tc26_answers_follow_their_via(laboratory):
+def test_tc26_answers_follow_their_via(laboratory, network):
     """The answer to a call that came in goes back where the call came from, not to an outbound proxy."""
-    lab = laboratory(*PROXIES)
+    lab = laboratory(*proxies(network))
     everybody = lab.party("5070", "203.0.113.60", 5070)
     registered(lab, registrar=everybody)
     lab.w.send(
@@ -115,6 +125,7 @@ def test_tc26_answers_follow_their_via(laboratory):
     everybody.nothing()
 
 
+@on("udp", "tcp", "ipv6")
 @pytest.mark.parametrize(
     ("setting", "inside", "outside"),
     [(0, "", ""), (1, ";rport", ""), (2, "", ";rport"), (3, ";rport", ";rport")],
@@ -125,14 +136,15 @@ def test_tc27_use_rport(laboratory, setting, inside, outside):
     registered(lab)
     lab.p.send(request("OPTIONS", BOB))
     own = values(lab.v.receive(), "Via")[0]
-    assert own.startswith("SIP/2.0/UDP 203.0.113.1:5060;branch=z9hG4bK")
+    assert own.startswith(lab.written("SIP/2.0/UDP 203.0.113.1:5060;branch=z9hG4bK"))
     assert own.count(";") == (2 if outside else 1) and own.endswith(outside)
     lab.w.send(request("OPTIONS", "sip:alice@203.0.113.1", FROM_CAROL))
     own = values(lab.p.receive(), "Via")[0]
-    assert own.startswith("SIP/2.0/UDP 10.0.0.1:5060;branch=z9hG4bK")
+    assert own.startswith(lab.written("SIP/2.0/UDP 10.0.0.1:5060;branch=z9hG4bK"))
     assert own.count(";") == (2 if inside else 1) and own.endswith(inside)
 
 
+@EVERYWHERE
 def test_tc27_ua_string(laboratory):
     """Outside, everything carries our User-Agent, requests and responses; inside nothing changes."""
     lab = laboratory("ua_string = X/1 beta")
@@ -156,6 +168,7 @@ def test_tc27_ua_string(laboratory):
         """)
 
 
+@on("udp", "tcp", "udp-tcp", "tcp-udp", "ipv6")
 def test_tc27_another_port(laboratory):
     """With sip_listen_port everything that names us names the port."""
     lab = laboratory("sip_listen_port = 5088", port=5088)
@@ -186,6 +199,7 @@ def test_tc27_another_port(laboratory):
         """)
 
 
+@on("udp", "tcp-udp", "ipv6")
 def test_tc27_the_registrar_has_the_port_too(laboratory):
     """With sip_listen_port only a REGISTER for that port is for us; port 5060 here is somebody else."""
     lab = laboratory("sip_listen_port = 5088", port=5088)

@@ -6,9 +6,12 @@ from __future__ import annotations
 import pytest
 
 from tests.support.addresses import in_front_of_nat, one_armed
-from tests.support.calls import call_to_m, hang_up, registered
+from tests.support.calls import call_to_m, hang_up, media, registered
 from tests.support.lab import Lab
-from tests.support.messages import SDP, Message, answer, invite, media, values
+from tests.support.messages import SDP, Message, answer, invite, values
+from tests.support.networks import BOTH, IPV4, MIXED, on
+
+pytestmark = MIXED
 
 
 def offered(lab: Lab, body: str, call_id: str = "c1") -> Message:
@@ -24,6 +27,7 @@ def sees_body(message: Message, expected: str) -> None:
     assert bytes(message.body).decode().splitlines() == lines
 
 
+@IPV4
 def test_tc16_hold_in_the_session(lab):
     """`c=IN IP4 0.0.0.0` of the session means hold and stays; origin and port are ours."""
     registered(lab)
@@ -53,6 +57,7 @@ def test_tc16_hold_in_the_session(lab):
     )
 
 
+@IPV4
 def test_tc16_hold_of_one_stream(lab):
     """A stream's own 0.0.0.0 stays, the session's address is ours; port 0 stays 0."""
     registered(lab)
@@ -77,6 +82,7 @@ def test_tc16_hold_of_one_stream(lab):
     assert b"c=IN IP4 203.0.113.1\r\nt=0 0" in invitation.body
 
 
+@BOTH
 @pytest.mark.parametrize("direction", ["a=sendonly", "a=inactive", "a=recvonly"])
 def test_tc16_hold_and_resume(lab, direction):
     """Holding a call and taking it back keeps the ports and, at the end, the media."""
@@ -102,6 +108,7 @@ def test_tc16_hold_and_resume(lab, direction):
     assert lab.relayed("10.0.0.10:40000", inside) == [f"{outside} > 203.0.113.60:50000"]
 
 
+@on("udp", "tcp-udp", "ipv4-ipv6")
 def test_tc17_auth_round(lab):
     """An INVITE that is challenged gives its ports back, and its late echoes do not touch the next one."""
     registered(lab)
@@ -161,6 +168,28 @@ def test_tc17_auth_round(lab):
     assert bytes(lab.v.receive()) == bytes(second)
 
 
+@on("tcp", "udp-tls")
+def test_tc17_auth_round_by_a_connection(lab):
+    """By a connection nothing comes twice; the INVITE that follows the challenge has ports of its own."""
+    registered(lab)
+    first = offered(lab, SDP.audio("10.0.0.10", 40000))
+    lab.v.send(answer(first, "407 Proxy Authentication Required", 'Proxy-Authenticate: Digest realm="x"'))
+    lab.v.sees(f"""
+        ACK sip:bob@sip.provider.test SIP/2.0
+        Via: {values(first, "Via")[0]}
+        CSeq: 1 ACK
+        """)
+    lab.p.sees("SIP/2.0 407 Proxy Authentication Required")
+    assert lab.media_ports() == set()
+    lab.p.send(invite("sip:bob@sip.provider.test", "CSeq: 2 INVITE", body=SDP.audio("10.0.0.10", 40000)))
+    lab.p.sees("SIP/2.0 100 Trying")
+    second = lab.v.sees("INVITE sip:bob@sip.provider.test SIP/2.0")
+    assert values(second, "Via")[0] != values(first, "Via")[0]
+    lab.v.send(answer(first, "407 Proxy Authentication Required"))
+    lab.p.nothing()
+    assert len(lab.media_ports()) == 4
+
+
 TWO_STREAMS = """
     v=0
     o=- 1 1 IN IP4 10.0.0.10
@@ -187,6 +216,7 @@ def test_tc18_two_streams(lab):
     assert len(lab.media_ports()) == 8
 
 
+@on("udp", "tcp")
 @pytest.mark.parametrize(
     ("addresses", "bound"), [(in_front_of_nat, "203.0.113.1"), (one_armed, "10.0.0.1")], ids=["two", "one"]
 )
@@ -195,8 +225,10 @@ def test_tc18_two_streams_with_host_outbound(laboratory, addresses, bound):
     lab = laboratory("host_outbound = 198.51.100.7", addresses=addresses("198.51.100.7"))
     registered(lab)
     invitation = offered(lab, TWO_STREAMS)
-    assert values(invitation, "Via")[0].startswith("SIP/2.0/UDP 198.51.100.7:5060;branch=z9hG4bK")
-    assert values(invitation, "Contact") == ["<sip:alice@198.51.100.7>"]
+    assert values(invitation, "Via")[0].startswith(
+        f"SIP/2.0/{lab.v.transport} 198.51.100.7:5060;branch=z9hG4bK"
+    )
+    assert values(invitation, "Contact") == [f"<sip:alice@198.51.100.7{lab.on.parameter('203.0.113.1')}>"]
     assert b"o=- 1 1 IN IP4 198.51.100.7\r\n" in invitation.body
     audio, video = media(invitation)
     assert audio == "198.51.100.7:7070"
@@ -204,6 +236,7 @@ def test_tc18_two_streams_with_host_outbound(laboratory, addresses, bound):
     assert {f"{bound}:{stream.partition(':')[2]}" for stream in (audio, video)} < lab.media_ports()
 
 
+@on("udp", "tcp")
 @pytest.mark.parametrize(
     ("addresses", "bound"), [(in_front_of_nat, "203.0.113.1"), (one_armed, "10.0.0.1")], ids=["two", "one"]
 )
@@ -221,6 +254,7 @@ def test_tc18_a_call_behind_a_router(laboratory, addresses, bound):
     assert lab.media_ports() == set()
 
 
+@BOTH
 def test_tc19_no_port_is_left(laboratory):
     """The call that finds no port is refused with 503, said in the log, and leaves the others alone."""
     lab = laboratory("rtp_port_low = 7070", "rtp_port_high = 7073")

@@ -5,8 +5,8 @@ from __future__ import annotations
 
 import pytest
 
-from tests.support.calls import call_to_m, hang_up, registered
-from tests.support.messages import ALICE, SDP, Dialog, answer, invite, media, request
+from tests.support.calls import call_to_m, hang_up, media, registered
+from tests.support.messages import ALICE, SDP, Dialog, answer, invite, request
 
 STRANGER = "From: <sip:scan@203.0.113.51>;tag=s1"
 M = "sip:dora@203.0.113.60:5090"

@@ -12,6 +12,10 @@ import pytest
 from tests.support.calls import is_reachable, registered, registered_here
 from tests.support.lab import START
 from tests.support.messages import request
+from tests.support.networks import DATAGRAMS, EVERYWHERE, on
+
+#: The records are those of UDP phones with IPv4; how others come back is told by test_tc30_restart.
+pytestmark = on("udp", "udp-tcp")
 
 UNUSED = "****:0:0\n"
 
@@ -93,16 +97,34 @@ def test_tc30_saved_when_it_stops(file, restarted):
     assert text.count(UNUSED) == 510
 
 
+@EVERYWHERE
 def test_tc30_restart(file, restarted):
-    """What one run saves the next one serves; long URIs survive too."""
-    contact = f"sip:alice@10.0.0.10:5062;line={'y' * 300}"
+    """What one run saves the next one serves; long URIs survive too. A connection is made to the Contact."""
+    contact = f"sip:alice@10.0.0.20:5066;line={'y' * 300}"
     lab = restarted()
-    registered(lab, contact=f"<{contact}>")
+    phone = lab.party("L", "10.0.0.20", 5066, listens=True)
+    registered(lab, phone, contact=f"<{contact}>")
     lab.stop()
     lab = restarted()
-    assert is_reachable(lab, lab.p, "sip:alice@203.0.113.1", contact)
+    phone = lab.party("L", "10.0.0.20", 5066, listens=True)
+    assert is_reachable(lab, phone, "sip:alice@203.0.113.1", contact)
 
 
+@on("tcp", "tls-udp")
+def test_tc30_restart_without_the_connection(file, restarted):
+    """A phone that nobody can connect to is away until it has registered again."""
+    lab = restarted()
+    registered(lab)
+    lab.stop()
+    lab = restarted()
+    lab.w.send(request("OPTIONS", "sip:alice@203.0.113.1", "From: <sip:carol@sip.other.test>;tag=w1"))
+    lab.advance(1)
+    assert lab.w.receive().status in (480, 503)
+    registered(lab)
+    assert is_reachable(lab, lab.p, "sip:alice@203.0.113.1")
+
+
+@DATAGRAMS
 def test_tc30_two_phones_that_siproxd_mixed_up(file, restarted):
     """One user at two providers has one masqueraded URI in siproxd's file; a REGISTER sets that right."""
     masked = "sip:100@203.0.113.1"
@@ -117,6 +139,7 @@ def test_tc30_two_phones_that_siproxd_mixed_up(file, restarted):
     assert is_reachable(lab, lab.q, other.strip("<>"))
 
 
+@DATAGRAMS
 def test_tc30_autosave(file, restarted):
     """With autosave_registrations the file is true while the program runs."""
     lab = restarted("autosave_registrations = 10")
@@ -129,6 +152,7 @@ def test_tc30_autosave(file, restarted):
     assert "alice" not in file.read_text()
 
 
+@DATAGRAMS
 @pytest.mark.parametrize("damage", ["nonsense\n", "****:1:soon\nx\ny\nz\n", "\0\xff\n", "****:1:9\n\n\n\n"])
 def test_tc30_a_damaged_file(file, restarted, damage):
     """A damaged record costs a warning, not the start, and not the records before it."""
@@ -138,6 +162,7 @@ def test_tc30_a_damaged_file(file, restarted, damage):
     registered(lab)
 
 
+@DATAGRAMS
 @pytest.mark.parametrize("left", [UNUSED * 300, "", "\n"], ids=["fewer records", "empty", "blank"])
 def test_tc30_a_short_file(file, restarted, left):
     """A file with fewer records than siproxd's table, or none, is a table with fewer entries."""
@@ -147,6 +172,7 @@ def test_tc30_a_short_file(file, restarted, left):
     assert is_reachable(lab, lab.p, "sip:alice@203.0.113.1")
 
 
+@DATAGRAMS
 def test_tc30_a_file_that_cannot_be_written(tmp_path, laboratory):
     """A path that does not exist is a warning; the phones register all the same."""
     lab = laboratory(f"registration_file = {tmp_path}/nowhere/regs", "autosave_registrations = 10")

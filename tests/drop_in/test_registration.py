@@ -7,6 +7,9 @@ import pytest
 
 from tests.support.calls import is_reachable, registered, registered_here
 from tests.support.messages import answer, register, uri_in, values
+from tests.support.networks import BOTH, DATAGRAMS, EVERYWHERE, MIXED
+
+pytestmark = BOTH
 
 REGISTER = """
     REGISTER sip:sip.provider.test SIP/2.0
@@ -25,6 +28,7 @@ MASKED = "sip:alice@203.0.113.1"
 FOREIGN = "<sip:alice@198.51.100.9:5070>;expires=300"
 
 
+@EVERYWHERE
 def test_tc01_register_is_passed_on(lab):
     """A REGISTER for a provider goes there with our Via and our address in place of the phone's."""
     lab.p.send(REGISTER)
@@ -46,6 +50,7 @@ def test_tc01_register_is_passed_on(lab):
     lab.p.nothing()
 
 
+@DATAGRAMS
 def test_tc01_retransmission(lab):
     """The phone's retransmission is absorbed; ours, by timer E, has every byte of the first."""
     sent = lab.p.send(REGISTER)
@@ -59,6 +64,7 @@ def test_tc01_retransmission(lab):
     lab.v.nothing()
 
 
+@EVERYWHERE
 def test_tc02_its_200(lab):
     """The phone gets its own Contact back, foreign ones stay, and the binding lives as long as granted."""
     lab.p.send(REGISTER)
@@ -81,6 +87,7 @@ def test_tc02_its_200(lab):
     assert not is_reachable(lab, lab.p, MASKED)
 
 
+@DATAGRAMS
 @pytest.mark.parametrize("separate", [True, False], ids=["lines", "list"])
 def test_tc02_only_our_own_contact_of_several(lab, separate):
     """Foreign bindings of the account stay where they are, in separate lines and in one list.
@@ -105,6 +112,7 @@ def test_tc02_only_our_own_contact_of_several(lab, separate):
     assert not is_reachable(lab, lab.p, uri_in(ours))
 
 
+@MIXED
 def test_tc03_a_challenge_makes_no_binding(lab):
     """A 401 passes with its challenge intact, and nobody can reach a phone that is not registered."""
     challenge = 'Digest realm="x", nonce="abc", algorithm=MD5, qop="auth"'
@@ -138,6 +146,7 @@ def test_tc03_a_challenge_makes_no_binding(lab):
         """)
 
 
+@DATAGRAMS
 @pytest.mark.parametrize("status", ["403 Forbidden", "423 Interval Too Brief", "500 Server Internal Error"])
 def test_tc03_a_refusal_makes_no_binding(lab, status):
     """Neither does any other refusal; what it says, such as Min-Expires, passes."""
@@ -160,6 +169,7 @@ def test_tc03_a_refused_refresh_leaves_the_binding(lab):
     assert is_reachable(lab, lab.p, MASKED)
 
 
+@DATAGRAMS
 @pytest.mark.parametrize(
     ("headers", "lifetime"),
     [
@@ -194,6 +204,7 @@ def test_tc04_a_shorter_lifetime_counts(lab):
     assert not is_reachable(lab, lab.p, MASKED)
 
 
+@EVERYWHERE
 def test_tc05_registrar(lab):
     """A REGISTER for a domain that is the proxy itself is answered here and goes no further."""
     lab.p.send(register("alice@foo.bar.test", "<sip:alice@10.0.0.10:5062>", "Expires", "Call-ID: reg1"))
@@ -263,6 +274,7 @@ def test_tc07a_unregister_of_a_stranger_is_passed_on(lab):
     assert not is_reachable(lab, lab.q, "sip:bob@203.0.113.1")
 
 
+@MIXED
 def test_tc07a_unregister(lab):
     """A binding ends with the 200 to its Expires: 0, not before."""
     registered(lab)
@@ -279,6 +291,7 @@ def test_tc07a_unregister(lab):
     assert not is_reachable(lab, lab.p, MASKED)
 
 
+@MIXED
 def test_tc07b_query_here(lab):
     """A REGISTER without Contact asks what is registered: one 200 with all of it, nothing forwarded."""
     lab.q.send(register("alice@foo.bar.test", "", "Contact", "Expires"))
@@ -334,6 +347,7 @@ def test_tc07b_query_at_the_provider(lab):
     assert is_reachable(lab, lab.p, MASKED)
 
 
+@MIXED
 def test_tc07c_remove_all_at_the_provider(lab):
     """`Contact: *` of a registered phone is passed on as it is; its 200 ends the phone's binding only."""
     registered(lab)

@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import pytest
 
-from tests.support.calls import hang_up, is_reachable, registered
+from tests.support.calls import hang_up, is_reachable, media, registered
 from tests.support.lab import Lab, Party
-from tests.support.messages import SDP, Dialog, Message, answer, invite, media, request, uri_in
+from tests.support.messages import SDP, Dialog, Message, answer, invite, request, uri_in
 
 
 def test_n7_one_user_at_two_providers(lab):

@@ -6,8 +6,8 @@ from __future__ import annotations
 import pytest
 
 from tests.support.addresses import one_armed, two_armed
-from tests.support.calls import hang_up, registered
-from tests.support.messages import ALICE, SDP, Dialog, answer, invite, media, register, request
+from tests.support.calls import hang_up, media, registered
+from tests.support.messages import ALICE, SDP, Dialog, answer, invite, register, request
 
 BOB = "sip:bob@sip.provider.test"
 

@@ -17,10 +17,34 @@ from tests.support.messages import (
     request,
     values,
 )
+from tests.support.messages import media as media_of
+from tests.support.networks import plain
 
-__all__ = ["Call", "call_from_w", "call_to_m", "hang_up", "is_reachable", "registered", "registered_here"]
+__all__ = [
+    "Call",
+    "call_from_w",
+    "call_to_m",
+    "hang_up",
+    "is_reachable",
+    "media",
+    "registered",
+    "registered_here",
+    "without_top_via",
+]
 
 CONTACT = "<sip:alice@10.0.0.10:5062>"
+
+
+def media(message: Message) -> list[str]:
+    """Return where each m= line of the body wants its media, in the addresses that traces have."""
+    return [plain(place) for place in media_of(message)]
+
+
+def without_top_via(message: Message) -> bytes:
+    """Return a message as it goes on after a proxy has taken its own Via, the first line, out."""
+    start, via, rest = bytes(message).split(b"\r\n", 2)
+    assert via.startswith(b"Via: ") and b"," not in via, via
+    return start + b"\r\n" + rest
 
 
 def registered(
@@ -53,6 +77,7 @@ def registered_here(lab: Lab, phone: Party, aor: str, contact: str) -> None:
 def is_reachable(lab: Lab, phone: Party, uri: str, contact: str | None = None) -> bool:
     """Try with an OPTIONS from W whether `uri` leads to `phone`, under `contact`; the answer goes back."""
     lab.w.send(request("OPTIONS", uri, "From: <sip:carol@sip.other.test>;tag=o", "Call-ID: probe"))
+    lab.advance(0)
     if phone.unread():
         ping = phone.sees(f"OPTIONS {contact or '…'} SIP/2.0")
         phone.send(answer(ping, "200 OK"))

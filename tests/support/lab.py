@@ -8,20 +8,20 @@
                                                     M  203.0.113.60:5090  a phone beyond; media at 50000
 
 A test is a trace: `Party.send` says what is sent, `Party.sees` what arrives there next and how it
-looks (tests/support/messages.py has the notation), `Party.nothing` that nothing does. `Lab.advance`
-lets time pass, timer by timer. `Lab.close` stops the program and then finds what a test would not:
-a timer, a socket or a failed Deferred left behind, a log event above warning, a message that
+looks (tests/support/messages.py has the notation), `Party.nothing` that nothing does. Traces are written
+for UDP over IPv4, as above; a laboratory on another `Network` (tests/support/networks.py) writes them
+anew. `Lab.advance` lets time pass, timer by timer. `Lab.close` stops the program and then finds what a
+test would not: a timer, a socket or a failed Deferred left behind, a log event above warning, a message that
 arrived somewhere and that the test has not read.
 """
 
 from __future__ import annotations
 
 import gc
-from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from random import Random
-from textwrap import dedent, indent
+from textwrap import indent
 from typing import Any
 
 from twisted.application.service import IService
@@ -33,11 +33,10 @@ from twisted.logger import ILogObserver, LogEvent, LogLevel, formatEvent, global
 from zope.interface import implementer
 
 from siproxd_tw.interfaces import Side
-from siproxd_tw.sip.grammar import ParseError
-from siproxd_tw.sip.parser import parse
 from tests.support.addresses import FixedAddresses
 from tests.support.datagrams import Datagram, HostPort, MemoryNetwork, MemoryPort
-from tests.support.messages import Message, differences, wire
+from tests.support.networks import NETWORKS, Network, plain
+from tests.support.parties import Party, StreamParty
 from tests.support.resolver import MemoryResolver
 from tests.support.streams import MemoryStreamPort
 
@@ -106,82 +105,6 @@ class _Log:
         self.events.append(event)
 
 
-class Party:
-    """Somebody who speaks SIP with the proxy."""
-
-    def __init__(self, lab: Lab, name: str, address: HostPort, proxy: HostPort) -> None:
-        self.name = name
-        self.address = address
-        self.proxy = proxy
-        """Where it sends to, and where alone it may receive SIP from."""
-        self._lab = lab
-        self._endpoint = lab.network.peer(*address)
-        self._unread: deque[Datagram] = deque()
-        self._sent = 0
-
-    def __repr__(self) -> str:
-        return f"{self.name} ({self.address[0]}:{self.address[1]})"
-
-    def send(self, message: str | bytes, to: HostPort | None = None) -> bytes:
-        """Send a message, by default to the proxy, and return its bytes.
-
-        A text becomes a message (`messages.wire`) and a request without a Via gets one with a new branch.
-        """
-        data = message if isinstance(message, bytes) else wire(self._with_via(message))
-        self._endpoint.send(data, self._lab.translated(to or self.proxy))
-        return data
-
-    def _with_via(self, text: str) -> str:
-        text = dedent(text).lstrip("\n")
-        start, _, rest = text.partition("\n")
-        if start.startswith("SIP/2.0 ") or any(_is_via(line) for line in rest.split("\n\n")[0].split("\n")):
-            return text
-        self._sent += 1
-        host, port = self.address
-        return f"{start}\nVia: SIP/2.0/UDP {host}:{port};branch=z9hG4bK{self.name}{self._sent}\n{rest}"
-
-    def unread(self) -> Sequence[Datagram]:
-        """Return what has arrived and was not looked at yet."""
-        self._unread += self._endpoint.take()
-        return tuple(self._unread)
-
-    def datagram(self) -> Datagram:
-        """Return the next datagram that arrived, as it is."""
-        if not self.unread():
-            raise AssertionError(f"{self} received nothing more. {self._lab.story()}")
-        return self._unread.popleft()
-
-    def receive(self) -> Message:
-        """Return the next message that arrived."""
-        datagram = self.datagram()
-        assert datagram.source == self.proxy, f"{self} was sent this by another: {datagram}"
-        try:
-            return parse(datagram.data)
-        except ParseError as error:
-            raise AssertionError(f"{self} received no message but {datagram.data!r}: {error}") from error
-
-    def sees(self, trace: str) -> Message:
-        """Return the next message that arrived, after comparing it with `trace`."""
-        message = self.receive()
-        found = differences(message, trace)
-        if found:
-            told = "\n".join(found)
-            raise AssertionError(
-                f"What {self} received\n{told}\n\n{_quote(bytes(message))}\n{self._lab.story()}"
-            )
-        return message
-
-    def nothing(self) -> None:
-        """Check that nothing has arrived which was not read."""
-        if self.unread():
-            raise AssertionError(f"{self} received\n{_quote(self._unread[0].data)}\n{self._lab.story()}")
-
-    def forget(self) -> None:
-        """Take everything that has arrived as read."""
-        self.unread()
-        self._unread.clear()
-
-
 class Lab:
     """One proxy, its neighbours, and the clock of them all."""
 
@@ -194,18 +117,24 @@ class Lab:
         addresses: FixedAddresses | None = None,
         folder: Path | None = None,
         port: int = 5060,
+        on: Network = NETWORKS["udp"],
     ) -> None:
-        self.config = CONFIG + "".join(f"{line}\n" for line in directives)
-        self.addresses = addresses or FixedAddresses()
+        self.on = on
+        more = on.directives()
+        self.config = CONFIG + "".join(f"{on.written(line)}\n" for line in (*more, *directives))
+        self.addresses = addresses or on.addresses()
         self.folder = folder or Path()
         """Where files of this laboratory are."""
         self.reactor = VirtualReactor()
         self.network = self.reactor.network
-        self.resolver = MemoryResolver(NAMES)
+        self.resolver = MemoryResolver(
+            {name: on.host(host) for name, host in NAMES.items()}, on.services(NAMES)
+        )
         self.randomness = Random(3261).randbytes
-        self.inside: HostPort = (self.addresses.listening(Side.INSIDE) or "10.0.0.1", port)
+        self._port = port
+        self.inside: HostPort = self._own(Side.INSIDE, "10.0.0.1")
         """Where the phones find the proxy."""
-        self.outside: HostPort = (self.addresses.listening(Side.OUTSIDE) or "203.0.113.1", port)
+        self.outside: HostPort = self._own(Side.OUTSIDE, "203.0.113.1")
         self._parties: list[Party] = []
         self._log = _Log()
         self.p = self.party("P", "10.0.0.10", 5062)
@@ -219,12 +148,44 @@ class Lab:
         Lab._open += 1
         self.service = build(self)
 
-    def party(self, name: str, host: str, port: int) -> Party:
-        """Place another party on the network of its address."""
-        proxy = self.inside if host.startswith("10.0.0.") else self.outside
-        party = Party(self, name, (host, port), proxy)
+    def _own(self, side: Side, usual: str) -> HostPort:
+        return self.addresses.listening(side) or usual, self.on.port(usual, self._port)
+
+    def party(
+        self, name: str, host: str, port: int, transport: str = "", listens: bool | None = None
+    ) -> Party:
+        """Place another party on the network of its address.
+
+        It speaks by `transport`, by default that of its side. With connections those outside listen,
+        unless `listens` says otherwise, and phones do not.
+        """
+        inside = host.startswith("10.0.0.")
+        transport = transport or self.on.transport(host)
+        own = (self.inside if inside else self.outside)[0]
+        address = self.on.host(host), 5061 if (port, transport) == (5060, "TLS") else port
+        proxy = own, 5061 if (self._port, transport) == (5060, "TLS") else self._port
+        if transport == "UDP":
+            party = Party(self, name, address, proxy)
+        else:
+            party = StreamParty(
+                self, name, address, proxy, transport, not inside if listens is None else listens
+            )
         self._parties.append(party)
         return party
+
+    def written(self, text: str) -> str:
+        """Write what a test says for the network of this laboratory."""
+        return self.on.written(text)
+
+    def expected(self, trace: str) -> str:
+        """Write what a test expects to see: in the Vias of those who have connected we note from where."""
+        return self.on.written(trace, self._source)
+
+    def _source(self, sent_by: HostPort) -> HostPort | None:
+        for party in self._parties:
+            if isinstance(party, StreamParty) and party.address == sent_by:
+                return party.source
+        return None
 
     def start(self) -> None:
         """Start the program."""
@@ -252,17 +213,19 @@ class Lab:
         """Send a media packet from `source` into the relay and return the way of what comes of it.
 
         Ways look like ``10.0.0.1:7072 > 10.0.0.10:40000``; a packet that is dropped gives none.
+        Their addresses are those of traces, on every network.
         """
         data = rtp() if data is None else data
+        source, into = self.written(source), self.written(into)
         before = len(self.network.carried) + 1
         self.network.peer(*_host_port(source)).send(data, self.translated(_host_port(into)))
         carried = self.network.carried[before:]
         assert all(datagram.data == data for datagram in carried), carried
-        return [f"{_text(datagram.source)} > {_text(datagram.destination)}" for datagram in carried]
+        return [plain(f"{_text(datagram.source)} > {_text(datagram.destination)}") for datagram in carried]
 
     def media_ports(self) -> set[str]:
         """Return the addresses of the media sockets that are open."""
-        return {_text(bound) for bound in self.network.bound if bound not in (self.inside, self.outside)}
+        return {plain(_text(bound)) for bound in self.network.bound if bound[1] != self._port}
 
     def logged(self, level: LogLevel = LogLevel.warn) -> list[str]:
         """Return what was logged at `level`, as the administrator reads it."""
@@ -301,6 +264,8 @@ class Lab:
 
     def _audit(self) -> None:
         assert not self.network.bound, f"sockets left: {self.media_ports() or set(self.network.bound)}"
+        assert not self.network.stream_ports, f"sockets left: {set(self.network.stream_ports)}"
+        assert not self.network.streams, f"connections left: {self.network.streams}"
         assert not self.reactor.getDelayedCalls(), f"timers left: {self.reactor.getDelayedCalls()}"
         loud = [_event_text(event) for event in self._log.events if event.get("log_level") in _LOUD]
         assert not loud, "logged above warning:\n" + "\n".join(loud)
@@ -321,10 +286,6 @@ def rtcp() -> bytes:
     return b"\x80\xc9\x00\x01SSRC"
 
 
-def _is_via(line: str) -> bool:
-    return line.strip().lower().partition(":")[0].strip() in ("via", "v")
-
-
 def _host_port(text: str) -> HostPort:
     host, _, port = text.rpartition(":")
     return host, int(port)
@@ -337,10 +298,6 @@ def _text(address: HostPort) -> str:
 def _first_line(datagram: Datagram) -> str:
     line = datagram.data.split(b"\r\n", 1)[0]
     return line.decode() if line.isascii() and b"SIP/2.0" in line else f"({len(datagram.data)} bytes)"
-
-
-def _quote(data: bytes) -> str:
-    return indent(data.decode(errors="replace").replace("\r\n", "\n"), "   | ")
 
 
 def _event_text(event: LogEvent) -> str:

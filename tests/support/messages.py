@@ -200,8 +200,9 @@ class Dialog:
     def next_hop(self) -> tuple[str, int]:
         """The host and port that the next request goes to."""
         uri = uri_in(self.routes[0]) if self.routes else self.target
-        host, _, port = uri.removeprefix("sip:").split(";")[0].split("@")[-1].partition(":")
-        return host, int(port or 5060)
+        found = re.fullmatch(r"sips?:(?:[^@]*@)?(\[[^]]*\]|[^:;]*)(?::(\d+))?(?:;.*)?", uri)
+        assert found is not None, uri
+        return found[1].strip("[]"), int(found[2] or (5061 if ";transport=tls" in uri.lower() else 5060))
 
     def request(self, method: str, *headers: str, body: str = "") -> str:
         """Return the next request in this dialog; an ACK has the CSeq of the last one."""

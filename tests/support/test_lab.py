@@ -5,13 +5,14 @@ import pytest
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred, fail
 from twisted.internet.interfaces import IReactorTime, IReactorUDP
-from twisted.internet.protocol import DatagramProtocol
+from twisted.internet.protocol import ClientFactory, DatagramProtocol, Protocol, ServerFactory
 from twisted.logger import Logger
 from zope.interface.verify import verifyObject
 
 from tests.support.addresses import in_front_of_nat
 from tests.support.lab import START, Lab, VirtualReactor, rtcp, rtp
-from tests.support.messages import request
+from tests.support.messages import answer, request, wire
+from tests.support.networks import NETWORKS
 
 
 class Forwarder(DatagramProtocol):
@@ -266,3 +267,52 @@ def test_what_is_heard_after_closing_is_not_ours(lab):
     Program.log.error("somebody else")
     assert lab.logged() == []
     assert "somebody else" not in lab.story()
+
+
+class Echo(Protocol):
+    """Answers every message with the same bytes."""
+
+    def dataReceived(self, data):
+        self.transport.write(data)
+
+
+class Greeter(Protocol):
+    """Says something as soon as there is a connection."""
+
+    def connectionMade(self):
+        via = "Via: SIP/2.0/TCP 203.0.113.1;branch=z9hG4bK1"
+        self.transport.write(wire(request("OPTIONS", "sip:v", via)))
+
+
+class StreamProgram(Service):
+    """Listens for connections inside and makes one to V."""
+
+    def __init__(self, lab):
+        self.lab = lab
+
+    def startService(self):
+        super().startService()
+        server, client = ServerFactory(), ClientFactory()
+        server.protocol, client.protocol = Echo, Greeter
+        self.port = self.lab.reactor.listenTCP(5060, server, interface="10.0.0.1")
+        self.made = self.lab.reactor.connectTCP("203.0.113.50", 5060, client, bindAddress=("203.0.113.1", 0))
+
+    def stopService(self):
+        super().stopService()
+        self.made.disconnect()
+        return self.port.stopListening()
+
+
+def test_parties_with_connections():
+    """A phone speaks by its own connection, a server also by those that were made to it."""
+    lab = Lab(StreamProgram, on=NETWORKS["tcp"])
+    lab.start()
+    sent = lab.p.send(OPTIONS)
+    assert b"\r\nVia: SIP/2.0/TCP 10.0.0.10:5062;branch=z9hG4bKP1\r\n" in sent
+    assert lab.p.datagram().data == sent
+    assert lab.p.source[0] == "10.0.0.10" and lab.p.source != lab.p.address
+    ping = lab.v.sees("OPTIONS sip:v SIP/2.0")
+    lab.v.send(answer(ping, "200 OK"))
+    assert lab.v.connection is None, "a response goes by the connection of its request"
+    lab.p.connection.close()
+    lab.close()

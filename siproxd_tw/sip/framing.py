@@ -58,11 +58,6 @@ class Framer:
         self._needed = 0  # the size of the message, once its head is here
         self._half_ping = False
 
-    @property
-    def waiting(self) -> int:
-        """The bytes of a message that is not complete yet."""
-        return len(self._buffer)
-
     def feed(self, data: bytes) -> list[bytes | KeepAlive | ParseError]:
         """Take the next bytes of the stream and return what is complete with them, in order."""
         found: list[bytes | KeepAlive | ParseError] = []

@@ -142,6 +142,8 @@ class Connection(TwistedProtocol):
         self.remote = remote
         self.name = name
         self.accepted = accepted
+        self.secured = secured
+        """Whether it is by TLS."""
         self.open = False
         """Whether messages can go out."""
         self.why = Ended.LOST
@@ -155,8 +157,6 @@ class Connection(TwistedProtocol):
         self._user = user
         self._config = config
         self._clock = clock
-        self.secured = secured
-        """Whether it is by TLS."""
         self._framer: Framing = framer or Framer()
         self._began = self._traffic = self._heard = self._spoke = clock.seconds()
         self._proven = False  # has sent a complete message

@@ -44,6 +44,8 @@ RESERVED = 200
 """How many of them are for those that we make."""
 MOST_FROM_HOST = {Side.INSIDE: 200, Side.OUTSIDE: 50}
 """Connections that one host may have made to us."""
+MOST_NAMES = 16
+"""Addresses and domains that one connection is found under: whoever says ``alias`` chooses the port."""
 MOST_WARNINGS = 1000
 """Distrusted peers that are named in the log."""
 BACKLOG = 256
@@ -252,6 +254,8 @@ class StreamTransport:
         present = self._table.get(key)
         if present is not None and (not present.accepted or present.remote == key[0]):
             return
+        if len(connection.keys) >= MOST_NAMES:
+            return
         if present is not None:
             present.keys.discard(key)
         self._table[key] = connection
@@ -379,6 +383,10 @@ class _Acceptor(ServerFactory):
 
     def __init__(self, transport: StreamTransport) -> None:
         self._transport = transport
+
+    def logPrefix(self) -> str:
+        """See ILoggingContext: Twisted's own lines name what it is."""
+        return f"SIP over {self._transport.name}"
 
     def buildProtocol(self, addr: IAddress | None) -> Any:
         """See IProtocolFactory."""

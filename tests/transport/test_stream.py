@@ -356,6 +356,18 @@ def test_a_bug_in_what_is_told(memory: Bed):
 # RFC 5923
 
 
+def test_nobody_gets_many_aliases(memory: Bed):
+    """Each request may name another port; the table does not grow with that."""
+    transport = memory.start()
+    memory.network.connect(PHONE, to=transport.local)
+    memory.settle()
+    (connection,) = transport._connections
+    for port in range(1, 1000):
+        transport.alias(connection.remote, Address("127.0.0.9", port))
+    assert len(transport._table) == stream.MOST_NAMES
+    assert transport.reaches(connection.remote)
+
+
 @pytest_twisted.ensureDeferred
 async def test_an_alias_of_a_connection(bed: Bed):
     """A proxy that says alias is met at its port by the connection that it has made."""

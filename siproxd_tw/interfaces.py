@@ -194,8 +194,8 @@ class ISignalling(Interface):
         only when something is sent.
         """
 
-    def request(request: Request, flow: Flow, user: object) -> ClientTransaction:
-        """Send `request` in a new client transaction that carries `user`."""
+    def request(request: Request, flow: Flow, user: object, branch: bytes) -> ClientTransaction:
+        """Send `request`, whose topmost Via has `branch`, in a new client transaction that carries `user`."""
 
     def respond(transaction: ServerTransaction, response: Response) -> None:
         """Send `response` in the server transaction."""

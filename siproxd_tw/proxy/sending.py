@@ -159,7 +159,7 @@ class RequestForwarding:
         if branch.later:
             branch.waiting = self._clock.callLater(PATIENCE, self._lost_patience, branch)
             self._impatient.add(branch)
-        branch.client = self._signalling.request(copy, out, branch)
+        branch.client = self._signalling.request(copy, out, branch, mark)
 
     def _register(self, context: ResponseContext, copy: Request, out: Flow, now: float) -> None:
         """Masquerade the Contacts of a REGISTER for this server; those for the one before are forgotten."""

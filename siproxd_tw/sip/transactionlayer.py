@@ -286,10 +286,17 @@ class TransactionLayer:
     # what the transaction user says
 
     def request(
-        self, request: Request, flow: Any, now: float, *, user: Any, reliable: bool = False
+        self,
+        request: Request,
+        flow: Any,
+        now: float,
+        *,
+        user: Any,
+        reliable: bool = False,
+        branch: bytes = b"",
     ) -> ClientTransaction:
-        """Send `request`, whose topmost Via is ours, in a new client transaction."""
-        key = (request.top_via.branch, request.method)
+        """Send `request`, whose topmost Via is ours and has `branch`, in a new client transaction."""
+        key = (branch or request.top_via.branch, request.method)
         transaction = ClientTransaction(request, flow, key, self._timers, reliable, user)
         self._clients[key] = transaction
         if reliable:

@@ -132,7 +132,7 @@ class SignallingLayer:
     def _read(self, data: bytes, flow: Flow) -> Message | None:
         if self._user is None:
             return None
-        if len(data) < SHORTEST_MESSAGE or not data.strip(b"\r\n\0"):
+        if len(data) < SHORTEST_MESSAGE or (data[0] in b"\r\n\0" and not data.strip(b"\r\n\0")):
             self._counters["keepalive"] += 1
             return None
         self._user.admits(flow)
@@ -210,10 +210,10 @@ class SignallingLayer:
         transport = self._transports.get((side, hop.transport, ":" in remote.host))
         return None if transport is None else Flow(transport, remote, side, hop.name)
 
-    def request(self, request: Request, flow: Flow, user: object) -> ClientTransaction:
+    def request(self, request: Request, flow: Flow, user: object, branch: bytes) -> ClientTransaction:
         """See ISignalling."""
         transaction = self._transactions.request(
-            request, flow, self._clock.seconds(), user=user, reliable=flow.transport.reliable
+            request, flow, self._clock.seconds(), user=user, reliable=flow.transport.reliable, branch=branch
         )
         self._pump()
         return transaction

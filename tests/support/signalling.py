@@ -74,10 +74,11 @@ class MemorySignalling:
         transport = self.transports.get((side, hop.transport, ":" in hop.address.host))
         return None if transport is None else Flow(transport, hop.address, side, hop.name)
 
-    def request(self, request: Request, flow: Flow, user: object) -> ClientTransaction:
+    def request(self, request: Request, flow: Flow, user: object, branch: bytes) -> ClientTransaction:
         """See ISignalling."""
         self._note(request.method, request, flow)
-        key = (request.top_via.branch, request.method)
+        assert request.top_via.branch == branch
+        key = (branch, request.method)
         transaction = ClientTransaction(request.copy(), flow, key, Timers(), flow.transport.reliable, user)
         transaction.start(self._clock.seconds())
         self.clients.append(transaction)

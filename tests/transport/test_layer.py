@@ -360,7 +360,7 @@ def sent_request(stack: Stack, method: str = "OPTIONS") -> Any:
     assert flow is not None
     message = parse(wire(text(method, "z9hG4bKours", via="203.0.113.1:5060")))
     assert isinstance(message, Request)
-    return stack.layer.request(message, flow, "whose")
+    return stack.layer.request(message, flow, "whose", b"z9hG4bKours")
 
 
 def test_a_request_that_we_send(stack: Stack) -> None:
@@ -460,7 +460,7 @@ def test_a_connection_that_fails(stack: Stack) -> None:
     for number, flow in enumerate((one, one, other)):
         message = parse(wire(text("OPTIONS", f"z9hG4bKours{number}", via="203.0.113.1:5060")))
         assert isinstance(message, Request)
-        stack.layer.request(message, flow, number)
+        stack.layer.request(message, flow, number, message.top_via.branch or b"")
     stack.layer.unsent(one, "refused")
     failed = [(event.transaction.user, event.reason) for event in stack.user.events]
     assert failed == [(0, "transport"), (1, "transport")]

@@ -7,8 +7,10 @@ page with what its function returns.
 
 from __future__ import annotations
 
+import runpy
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 from siproxd_tw.config.directives import ALIASES, LATER, LATER_AND_DANGEROUS, SECTIONS
 from siproxd_tw.config.reader import candidates
@@ -24,6 +26,7 @@ from siproxd_tw.sip.transaction import (
 )
 
 HERE = Path(__file__).resolve().parent
+CODE = HERE.parent / "siproxd_tw"
 MACHINES = (INVITE_CLIENT, INVITE_SERVER, NON_INVITE_CLIENT, NON_INVITE_SERVER)
 
 CONFIGURATION = """\
@@ -177,7 +180,53 @@ def _named(machine: Machine, state: State, happened: Input) -> str:
     return f"timer {letters[happened]}" if happened in letters else happened.value
 
 
-PAGES: dict[str, Callable[[], str]] = {"configuration.md": configuration, "transactions.md": transactions}
+RFC_MAP = """\
+# From the RFCs to the code
+
+<!-- Written by docs/generate.py from the table in docs/rfc_map.py. -->
+
+Each section of the RFCs that a proxy lives by, and the functions and classes that do what it says. Names are
+relative to `siproxd_tw`; the source behind each of them cites the section. Where there is none, or not all of
+a section is done, it says so. Introductions, terminology, IANA considerations, acknowledgements and
+references are left out.
+"""
+
+
+def rfc_map() -> str:
+    """Return rfc-map.md."""
+    rfcs = runpy.run_path(str(HERE / "rfc_map.py"))["RFCS"]
+    return RFC_MAP + "".join(_mapped(rfc) for rfc in rfcs)
+
+
+def _mapped(rfc: Any) -> str:
+    link = f"[RFC {rfc.number}](https://www.rfc-editor.org/rfc/rfc{rfc.number})"
+    lines = [
+        "",
+        f"## RFC {rfc.number}",
+        "",
+        f"{link}, *{rfc.title}*{', ' + rfc.part if rfc.part else ''}.",
+        "",
+    ]
+    lines += ["| section | | where |", "|---|---|---|"]
+    for row in rfc.rows:
+        where = "; ".join(filter(None, (", ".join(map(_linked, row.names)), row.note)))
+        lines.append(f"| {row.section} | {row.title} | {where} |")
+    return "\n".join(lines) + "\n"
+
+
+def _linked(name: str) -> str:
+    """Link a dotted name to the file that has it."""
+    parts = name.split(".")
+    paths = (Path(*parts[:length]).with_suffix(".py") for length in range(len(parts), 0, -1))
+    path = next(path for path in paths if (CODE / path).is_file())
+    return f"[`{name}`](../siproxd_tw/{path.as_posix()})"
+
+
+PAGES: dict[str, Callable[[], str]] = {
+    "configuration.md": configuration,
+    "rfc-map.md": rfc_map,
+    "transactions.md": transactions,
+}
 
 
 if __name__ == "__main__":

@@ -201,7 +201,10 @@ class MediaDescription:
         return _target(self.rtcp.address or self.connection, self.rtcp.port)
 
     def relayed(self, host: str, port: int | None) -> list[Edit]:
-        """Return what makes it point to `host` and `port`; None leaves the port."""
+        """Return what makes it point to `host` and `port`; None leaves the port.
+
+        Port 0, a stream that nobody wants, stays (RFC 3264 sections 5.1 and 6.1).
+        """
         if not self.is_udp:
             return []
         edits = [edit for connection in self.connections for edit in connection.relayed(host)]
@@ -274,7 +277,7 @@ class SessionDescription:
         return 0 if media is None or media.connection is None else media.connection.family
 
     def relayed(self, host: str, ports: Mapping[int, int]) -> list[Edit]:
-        """Return the edits that make every stream over UDP come to `host`.
+        """Return the edits that make every stream over UDP come to `host` (RFC 3264 section 5).
 
         `ports` has the RTP port for each index of `media` that is relayed; its RTCP port
         is one above. Addresses that mean hold stay what they are in the family of `host`, disabled

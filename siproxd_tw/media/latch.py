@@ -68,7 +68,10 @@ class Latch:
         return self.source is None or self.window == self.packets
 
     def agree(self, address: Address | None, now: float) -> None:
-        """Take the address that the party announces in an accepted offer or answer, and learn anew."""
+        """Take the address that the party announces in an accepted offer or answer, and learn anew.
+
+        In a call that runs as in a new one (RFC 3264 section 8.3.1).
+        """
         if address != self.announced:
             if self.source != address:
                 self.superseded = self.source if self.announced else None

@@ -101,7 +101,7 @@ class LocalRelay:
             return fail(unavailable)
 
     def answer(self, exchange: Exchange, sdp: bytes) -> Deferred[list[Edit]]:
-        """See IMediaRelay."""
+        """See IMediaRelay (RFC 3264 section 6)."""
         description = self._parse(exchange, sdp)
         session, offer = self._answered_in(exchange)
         if description is None or session is None:

@@ -78,7 +78,8 @@ class Stream:
     legs: tuple[Leg, Leg]
     """In the order of the session's parties."""
     is_rtp: bool
-    """Whether what was last said makes it RTP; a call may become a fax in the same place."""
+    """Whether what was last said makes it RTP; a call may become a fax in the same place
+    (RFC 3264 section 8.3.3)."""
 
     def agree(self, party: int, media: MediaDescription | None, now: float) -> None:
         """Take what one party says about this stream."""
@@ -219,14 +220,15 @@ class MediaSession:
     def offered(self, offer: Offer) -> None:
         """Take an offer; the media that runs does not change until it is answered.
 
-        Streams that only this offer has can be sent to its party at once: early media.
+        So RFC 3264 sections 8 and 8.1 want it. Streams that only this offer has can be sent to its party at
+        once: early media.
         """
         self.offers[offer.exchange.transaction] = offer
         for index, stream in offer.streams.items():
             stream.agree(offer.party, _at(offer.description.media, index), offer.at)
 
     def answered(self, offer: Offer, tag: bytes, answer: SessionDescription, now: float) -> list[Stream]:
-        """Take an answer and return the streams that are not needed any more.
+        """Take an answer and return the streams that are not needed any more (RFC 3264 sections 7 and 8.2).
 
         The first answer commits the offer; later ones, of other forks or with other
         content, change the answering party's side. An old answer that comes

@@ -64,7 +64,7 @@ class Authentication:
             self._check(self._challenger, request, now, flow)
 
     def check_request(self, request: Request, flow: Flow, now: float) -> None:
-        """Let a request that goes on pass, or say by Refused what to answer.
+        """Let a request that goes on pass, or say by Refused what to answer (16.3 step 6).
 
         Only where `proxy_auth_requests` says so, and only what an inside user begins: a dialog that runs
         was authenticated when it began. A REGISTER for a provider is asked as well.

@@ -63,7 +63,7 @@ class Binding:
     source: Address | None = None
     """Where the REGISTER came from; unknown after an import."""
     instance: bytes = b""
-    """The ``+sip.instance`` of the contact as written, if it has one (RFC 5626)."""
+    """The ``+sip.instance`` of the contact as written, if it has one (RFC 5626 section 10)."""
     local: bool = False
     """Whether we are the registrar ourselves."""
     transport: str = "UDP"

@@ -178,7 +178,7 @@ class ProxyCore:
             callids.assign(copy, other)
 
     def _sent_from(self, request: Request, flow: Flow) -> set[str]:
-        """Return our addresses that this very request left from before (16.3 step 4)."""
+        """Return our addresses that this request left from before (16.3 step 4, RFC 5393 section 4.1)."""
         sent_from = passed_before(request, self._secret, self._routing.is_own)
         if sent_from:
             inside = self._dress.known_as(flow._replace(side=Side.INSIDE))

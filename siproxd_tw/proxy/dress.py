@@ -76,14 +76,14 @@ class Dress:
         return self._addresses.advertised(flow.side, flow.remote.host)
 
     def contact_transport(self, out: Flow) -> str:
-        """Return the transport parameter that a Contact needs to be called by the way that `out` is."""
+        """Return the transport parameter that a Contact needs to be called by `out` (RFC 3263 section 6)."""
         name: str = out.transport.name
         return "" if name == "UDP" else name.lower()
 
     # requests
 
     def request(self, copy: Request, source: Flow, out: Flow, now: float) -> None:
-        """Dress a request that came by `source` for where it goes by `out`."""
+        """Dress a request that came by `source` for where it goes by `out` (16.6 steps 4 and 5)."""
         if out.side is Side.INSIDE:
             self._references.inward(copy, now, host=self.host(out))
             if copy.method not in UNROUTED_METHODS:
@@ -109,7 +109,7 @@ class Dress:
             copy.insert(line, "Path of the registration", before=before, after=None if before else b"via")
 
     def via(self, request: Request, out: Flow, branch: bytes) -> None:
-        """Put our Via on a request that leaves by `out`."""
+        """Put our Via on a request that leaves by `out`; with rport as configured (RFC 3581 section 3)."""
         outside = out.side is Side.OUTSIDE
         rport = self._config.rport_outside if outside else self._config.rport_inside
         transport = out.transport
@@ -143,7 +143,7 @@ class Dress:
     def response(
         self, response: Response, context: ResponseContext, branch: Branch, source: Flow, now: float
     ) -> None:
-        """Dress a response that came by `source` for where the request came from."""
+        """Dress a response that came by `source` for where the request came from (16.7 step 8)."""
         if context.flow.side is Side.OUTSIDE:
             remove_record_routes(response, self._routing.is_mine)
             self._hide(response, source, context.flow, response.to_tag, now)

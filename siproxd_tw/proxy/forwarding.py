@@ -52,7 +52,7 @@ def branch_for(request: Request, side: Side, key: bytes, attempt: int = 0) -> by
     """Return the branch of our Via on `request`, which came in from `side` (16.6 step 8).
 
     Its first half tells transactions apart and is the same for a retransmission; the
-    second half is what a loop would reproduce.
+    second half is what a loop would reproduce (RFC 5393 sections 4.2.1 and 4.2.4).
     """
     via = request.top_via
     received = (via.branch or b"", via.host.encode(), b"%d" % (via.port or 0), side.value.encode())
@@ -64,7 +64,7 @@ def branch_for(request: Request, side: Side, key: bytes, attempt: int = 0) -> by
 def passed_before(request: Request, key: bytes, is_own: Callable[[str, int | None], bool]) -> set[str]:
     """Return our addresses from which this very request was sent before (16.3 step 4).
 
-    One that comes back with another Request-URI is a spiral, not the same request.
+    One that comes back with another Request-URI is a spiral, not the same request (RFC 5393 section 4.2.2).
     """
     ours = [via for via in request.vias() if via.branch and is_own(via.host, via.port)]
     if not ours:
@@ -105,7 +105,7 @@ def add_record_route(request: Request, host: str, port: int, transport: str = ""
 
 
 def append_record_route(response: Message, host: str, port: int, transport: str = "") -> None:
-    """Put our Record-Route last in a response to a phone's request.
+    """Put our Record-Route last in a response to a phone's request (16.7 step 8).
 
     Outside we are not in the route set, since the phone's masqueraded Contact leads to
     us anyhow. The phone reverses the list (12.1.2), so that its next request comes here first.

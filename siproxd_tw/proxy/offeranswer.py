@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Which session descriptions are offers and which are answers (RFC 3264, RFC 6337).
+"""Which session descriptions are offers and which are answers (RFC 3264 section 4, RFC 6337).
 
 Not the method decides but the exchange: a description in a request is an offer, the
 one in its response the answer; a response to a request without one makes the offer
@@ -255,7 +255,10 @@ def _transaction(context: ResponseContext, way: tuple[Side, bool]) -> bytes:
 
 
 def _is_for_a_call(request: Request) -> bool:
-    """Whether an offer in `request` can lead to media: outside a dialog only that of an INVITE."""
+    """Whether an offer in `request` can lead to media: outside a dialog only that of an INVITE.
+
+    One in OPTIONS tells abilities (RFC 3264 section 9).
+    """
     return request.method == "INVITE" or bool(request.to_tag)
 
 

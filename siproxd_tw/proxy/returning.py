@@ -65,7 +65,7 @@ class ResponseProcessing:
     # responses that came in
 
     async def received(self, branch: Branch, response: Response, source: Flow) -> None:
-        """Process the response of a branch."""
+        """Process the response of a branch (16.7 steps 4 and 5)."""
         context, status = branch.context, response.status
         self._sending.answered(branch)
         if status < 300:
@@ -107,7 +107,7 @@ class ResponseProcessing:
             await self.conclude(context)
 
     async def conclude(self, context: ResponseContext) -> None:
-        """Give the best final response back, when there is none left to wait for (16.7 steps 5 to 8)."""
+        """Give the best final response back, when there is none left to wait for (16.7 steps 5 to 9)."""
         if context.answered or context.pending or context.failovers:
             return
         finals = [branch for branch in context.branches if branch.final is not None]

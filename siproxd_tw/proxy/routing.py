@@ -226,7 +226,7 @@ class Routing:
         """Return how to reach a registered phone: at its Contact, or by the flow that it registered by.
 
         The flow it is when the REGISTER came from another host than the Contact names, as the phone is
-        behind a NAT of its own then, and when it came by a connection.
+        behind a NAT of its own then, and when it came by a connection (RFC 5626 section 5.3.1).
         """
         uri = binding.contact
         text = _without_headers(binding.contact_text, uri)
@@ -298,7 +298,7 @@ class Routing:
         host = flow.remote.host
         return bool(request.to_tag) or self._location.knows_host(host) or self._addresses.is_own(host)
 
-    # section 16.6 step 6
+    # section 16.6 steps 6 and 7
 
     def _next_hop(self, request: Request) -> Destination:
         """Route, then the outbound proxy of the From domain, then the global one, then the Request-URI."""

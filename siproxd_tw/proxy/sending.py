@@ -78,7 +78,7 @@ class RequestForwarding:
     # where to
 
     async def hops(self, request: Request, target: Target) -> list[Hop]:
-        """Return the servers of `target`, best first. Raises Refused when there is none."""
+        """Return the servers of `target`, best first (16.6 step 7). Raises Refused when there is none."""
         if target.hop is not None:
             return self._for_size(request, target, self._hops_of_phone(target))
         kept = self.affinity.find(request, target.destination, self._clock.seconds())
@@ -94,7 +94,7 @@ class RequestForwarding:
         return self._for_size(request, target, found)
 
     def _hops_of_phone(self, target: Target) -> list[Hop]:
-        """The connection that a phone made, if it is still there, else its Contact."""
+        """The connection that a phone made, if it is still there, else its Contact (RFC 5626 section 7)."""
         hop, other = target.hop, target.other
         assert hop is not None
         if not target.is_flow:
@@ -131,7 +131,7 @@ class RequestForwarding:
     # sending
 
     async def forward(self, context: ResponseContext, target: Target, hops: Sequence[Hop]) -> None:
-        """Send the request of `context` to the first of `hops` to which there is a way (16.6)."""
+        """Send a copy of the request to the first of `hops` to which there is a way (16.6 steps 1 and 10)."""
         for number, hop in enumerate(hops):
             flow = self.flow_to(hop, target)
             if flow is not None:

@@ -30,7 +30,7 @@ class KeepAlive(Enum):
     """What may stand between the messages of a stream: empty lines (RFC 3261 7.5, RFC 5626 3.5.1)."""
 
     PING = "ping"
-    """The second one of two: answer with one."""
+    """The second one of two: answer with one (RFC 5626 section 5.4)."""
     PONG = "pong"
     """One that came alone while a pong was expected."""
     LINE = "line"

@@ -347,7 +347,7 @@ class Via(Element):
 
     @property
     def rport(self) -> int | None:
-        """The value of rport (RFC 3581); None when it is absent or has no value."""
+        """The value of rport (RFC 3581 section 5); None when it is absent or has no value."""
         value = self.param(b"rport") or b""
         return int(value) if value.isdigit() and len(value) < 6 else None
 

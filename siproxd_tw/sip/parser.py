@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""From bytes to messages (RFC 3261 sections 7, 16.3 and 18.3).
+"""From bytes to messages (RFC 3261 sections 7, 16.3 step 1 and 18.3).
 
 1. The head is read once, line by line. A header field that the proxy relies on must match its rule;
    all others only need a name and a colon.

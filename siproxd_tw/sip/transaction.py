@@ -27,7 +27,7 @@ __all__ = [
 
 
 class State(Enum):
-    """The states of figures 5 to 8; ACCEPTED is RFC 6026's."""
+    """The states of figures 5 to 8; ACCEPTED is that of RFC 6026 section 7."""
 
     # Members are the keys of the tables: Enum's own hash is a Python function and costs 0.2 us a time.
     __hash__ = object.__hash__
@@ -108,7 +108,7 @@ class Machine:
     """States whose linger holds on reliable transports too: several 2xx can still come."""
 
 
-INVITE_CLIENT = Machine(  # RFC 3261 figure 5, RFC 6026 figure 3; timer C is section 16.8
+INVITE_CLIENT = Machine(  # RFC 3261 17.1.1, figure 5; RFC 6026 section 7.2, figure 3; timer C: 16.8
     "INVITE client",
     S.CALLING,
     {
@@ -134,7 +134,7 @@ INVITE_CLIENT = Machine(  # RFC 3261 figure 5, RFC 6026 figure 3; timer C is sec
     frozenset({S.ACCEPTED}),
 )
 
-INVITE_SERVER = Machine(  # RFC 3261 figure 7, RFC 6026 figures 1 and 2
+INVITE_SERVER = Machine(  # RFC 3261 17.2.1, figure 7; RFC 6026 section 7.1, figures 1 and 2
     "INVITE server",
     S.PROCEEDING,
     {
@@ -160,7 +160,7 @@ INVITE_SERVER = Machine(  # RFC 3261 figure 7, RFC 6026 figures 1 and 2
     frozenset({S.ACCEPTED}),
 )
 
-NON_INVITE_CLIENT = Machine(  # RFC 3261 figure 6
+NON_INVITE_CLIENT = Machine(  # RFC 3261 17.1.2, figure 6
     "non-INVITE client",
     S.TRYING,
     {
@@ -181,7 +181,7 @@ NON_INVITE_CLIENT = Machine(  # RFC 3261 figure 6
     {S.COMPLETED: lambda t: t.t4},  # timer K
 )
 
-NON_INVITE_SERVER = Machine(  # RFC 3261 figure 8
+NON_INVITE_SERVER = Machine(  # RFC 3261 17.2.2, figure 8
     "non-INVITE server",
     S.TRYING,
     {
@@ -229,7 +229,10 @@ class Transaction:
         """Release what is kept for others: it is over."""
 
     def advance(self, happened: Input, now: float) -> tuple[Action, ...]:
-        """Make the transition for `happened` and return what it asks for."""
+        """Make the transition for `happened` and return what it asks for.
+
+        Each provisional response to an INVITE starts timer C anew (16.7 step 2).
+        """
         try:
             state, actions = self.machine.transitions[self.state, happened]
         except KeyError:

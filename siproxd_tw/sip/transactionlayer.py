@@ -51,7 +51,7 @@ Key = tuple[object, ...]
 
 
 class ServerTransaction(Transaction):
-    """A request that we have to answer."""
+    """A request that we have to answer (17.2)."""
 
     __slots__ = ("flow", "key", "last", "reply", "request", "user")
 
@@ -84,7 +84,7 @@ class ServerTransaction(Transaction):
 
 
 class ClientTransaction(Transaction):
-    """A request that we have sent."""
+    """A request that we have sent (17.1)."""
 
     __slots__ = ("cancel_headers", "cancel_sent", "cancel_wanted", "flow", "key", "last", "request", "user")
 
@@ -247,7 +247,7 @@ class TransactionLayer:
             self._events.append(RequestReceived(transaction))
 
     def match(self, response: Response, flow: Any, now: float) -> None:
-        """Give `response` to the client transaction that it belongs to (17.1.3)."""
+        """Give `response` to the client transaction that it belongs to (17.1.3, 16.7 step 1)."""
         via = response.top_via
         transaction = self._clients.get((via.branch, response.cseq.method))
         if transaction is None:
@@ -274,7 +274,7 @@ class TransactionLayer:
             self._schedule(transaction)
 
     def transport_failed(self, transaction: ClientTransaction | ServerTransaction, now: float) -> None:
-        """Feed a failure to send for `transaction`."""
+        """Feed a failure to send for `transaction` (17.1.4)."""
         self._advance(transaction, Input.TRANSPORT_ERROR, now)
 
     def flow_failed(self, flow: Any, now: float) -> None:

@@ -63,7 +63,7 @@ class Service:
 
 @dataclass(frozen=True, slots=True, order=True)
 class Pointer:
-    """A NAPTR record with the flag "s", which leads to an SRV name (RFC 3263 section 4.1)."""
+    """A NAPTR record with the flag "s", which leads to an SRV name (RFC 3263 sections 4.1 and 8)."""
 
     order: int
     preference: int
@@ -131,7 +131,7 @@ def negative_ttl(authority: Iterable[dns.RRHeader]) -> float:
 
 
 def in_order(weighted: Sequence[tuple[int, T]], random: Callable[[], float]) -> Iterator[T]:
-    """Put what has one priority in a new order by its weights (RFC 2782, page 4).
+    """Put what has one priority in a new order by its weights (RFC 2782, page 4, RFC 3263 section 4.3).
 
     `random` gives numbers from 0 up to but not including 1.
     """

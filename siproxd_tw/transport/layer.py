@@ -97,7 +97,7 @@ class SignallingLayer:
     # from the network
 
     def received(self, data: bytes, transport: ITransport, remote: Address) -> None:
-        """See ISendReport."""
+        """See ISendReport (18.1.2, 18.2.1)."""
         self._counters["received"] += 1
         flow = Flow(transport, remote, self._addresses.side_of(remote.host, transport.side))
         try:
@@ -124,7 +124,7 @@ class SignallingLayer:
             self._count_drop(refusal.why, flow)
 
     def unsent(self, flow: Flow, reason: str) -> None:
-        """See ISendReport."""
+        """See ISendReport (18.4)."""
         self._counters[f"not sent: {reason}"] += 1
         self._transactions.flow_failed(flow, self._clock.seconds())
         self._pump()
@@ -158,7 +158,7 @@ class SignallingLayer:
         self._transactions.begin(request, flow, now, reply=reply, reliable=flow.transport.reliable, user=kept)
 
     def _share_connection(self, request: Request, flow: Flow) -> None:
-        """Take note that a peer offers its connection for requests to it (RFC 5923 section 8.1)."""
+        """Take note that a peer offers its connection for requests to it (RFC 5923 section 8.2)."""
         via = request.top_via
         if via.param(b"alias") is not None:
             default = DEFAULT_PORTS.get(flow.transport.name, DEFAULT_PORT)
@@ -301,7 +301,8 @@ def note_source(request: Request, flow: Flow) -> Flow:
 
     ``received`` when the sent-by is another address (RFC 3261 18.2.1), the value of
     ``rport`` when it is asked for (RFC 3581 section 4). By a stream both are written, as siproxd does;
-    responses go back on the connection, or if it is gone to the source's address and the port of sent-by.
+    responses go back on the connection, or if it is gone to the source's address and the port of sent-by
+    (18.2.2, RFC 3263 section 5).
     """
     via, remote = request.top_via, flow.remote
     port, asked = via.port, via.param_span(b"rport")

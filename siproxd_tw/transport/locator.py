@@ -4,7 +4,7 @@
 - An answer is kept until the first of the records behind it is outdated, so that a message costs one look
   into a dictionary. Records of equal priority are put in a new order for each message.
 - All who ask for the same destination meanwhile share one search; nobody waits longer than `TIMEOUT`.
-- A server that has failed comes last until its time is over, whatever its priority (section 4.3).
+- A server that has failed comes last until its time is over, whatever its priority (RFC 3263 section 4.3).
 """
 
 from __future__ import annotations

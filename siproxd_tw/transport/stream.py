@@ -4,8 +4,8 @@
 - A connection serves everything for its remote address, whoever made it: responses leave by the
   connection that the request came by, requests to a phone by the one it has made.
 - By TLS a connection is found under the domain for which the peer's certificate is good, too, and a
-  request to another domain at the same address gets a connection of its own. A request to an IP address
-  goes by any connection with it.
+  request to another domain at the same address gets a connection of its own (RFC 5923 section 9.3). A
+  request to an IP address goes by any connection with it.
 - Nothing that the network, a peer or our own code does raises out of here. What could not be sent is
   counted and told to `ISendReport.unsent`, each flow once, never from within `send`.
 - Whoever connects is bound to limits: in number, in time until the first message, in what may wait.
@@ -148,7 +148,7 @@ class StreamTransport:
         return self._running
 
     def send(self, data: bytes, flow: Flow) -> None:
-        """See ITransport."""
+        """See ITransport (18.1.1, 18.2.2)."""
         name = "" if self._tls is None else flow.name.lower()
         connection = self._table.get((flow.remote, name)) or self._made_for(flow, name)
         reason = "no connection can be made" if connection is None else connection.send(data, flow)
@@ -165,7 +165,7 @@ class StreamTransport:
 
         That is the source's host and the port of the topmost Via of a request which says ``alias``. It
         counts for the domains, and the address, that the client's certificate was verified for, and
-        without TLS only for the host itself (sections 5 and 9); else nothing happens.
+        without TLS only for the host itself (RFC 5923 sections 5 and 9); else nothing happens.
         """
         connection = self._table.get((remote, ""))
         if connection is None or not connection.accepted or not connection.open:

@@ -107,7 +107,11 @@ class TLS:
         return f"{_expected(name, host)}: its certificate is refused, {verdict}" if verdict else ""
 
     def distrust(self, transport: Any, name: str, host: str) -> str:
-        """Say why a server is not the one that was asked for, after its handshake; empty: it is."""
+        """Say why a server is not the one that was asked for, after its handshake; empty: it is.
+
+        The domain that was asked for counts, not what the DNS made of it (RFC 3263 section 7, RFC 5923
+        section 9.1).
+        """
         if not self._config.verify_servers:
             return ""
         found = self.identities(transport)
@@ -117,7 +121,10 @@ class TLS:
         return f"{_expected(name, host)}: its certificate is for {named}"
 
     def identities(self, transport: Any) -> frozenset[str]:
-        """Return the domains and IP addresses that the peer has proven to be; none without verification."""
+        """Return the domains and IP addresses that the peer has proven to be; none without verification.
+
+        Of a client as of a server (RFC 5923 section 9.2).
+        """
         certificate = transport.getPeerCertificate()
         verified = transport.getHandle().get_verify_mode() & SSL.VERIFY_PEER
         try:

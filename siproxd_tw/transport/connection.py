@@ -5,7 +5,9 @@
   for the connection, for its TLS handshake, for a peer that reads slowly.
 - It ends when it was idle for `tcp_timeout` seconds. SIP messages in both directions count, and on a
   connection that was accepted everything that comes in, too: a phone which keeps the way through its
-  NAT open by empty lines (RFC 5626 section 3.5.1) is registered by this connection.
+  NAT open by empty lines (RFC 5626 section 3.5.1) is registered by this connection. One that we have sent
+  a REGISTER by is left open for longer: the registrar may have no other way to call the phone, as nobody
+  listens where the connection begins.
 - It is given up when the handshake takes too long, when whoever connected says nothing of use, when a
   peer takes nothing any more, and when one that has answered a ping before leaves one unanswered
   (RFC 5626 section 4.4.1).
@@ -49,6 +51,7 @@ __all__ = [
     "MOST_WAITING",
     "PONG",
     "READ",
+    "REGISTERED",
     "TURN",
     "Connection",
     "ConnectionUser",
@@ -68,6 +71,8 @@ PONG = 10.0
 """Seconds within which a ping is answered (RFC 5626 section 4.4.1)."""
 LINGER = 2.0
 """Seconds for what was written before the end to go out."""
+REGISTERED = 86_400.0
+"""Seconds for which an idle connection is kept that a REGISTER went out by: as long as registrations last."""
 IN_FLIGHT = 32.0
 """Seconds for which a request waits for its response: timers B and F (RFC 3261 section 17.1)."""
 MOST_WAITING = 1024
@@ -162,6 +167,7 @@ class Connection(TwistedProtocol):
         self._proven = False  # has sent a complete message
         self._pinged: float | None = None
         self._pongs = False  # has answered a ping once
+        self._registers = False  # has carried a REGISTER of ours
         self._writable = False
         self._closing = False
         self._ended = False
@@ -194,6 +200,7 @@ class Connection(TwistedProtocol):
         self._traffic = self._spoke = now = self._clock.seconds()
         if not data.startswith(b"SIP/"):
             self._asked[flow] = now
+            self._registers = self._registers or data.startswith(b"REGISTER ")
             if len(self._asked) > MOST_FLOWS:
                 del self._asked[next(iter(self._asked))]
         self._user.sent()
@@ -414,9 +421,10 @@ class Connection(TwistedProtocol):
         if not self.open:
             return self._began + HANDSHAKE, lambda: self.fail(Ended.TIMED_OUT, "the handshake takes too long")
         life = max(self._traffic, self._heard) if self.accepted else self._traffic
-        due: list[tuple[float, Callable[[], None]]] = [
-            (life + self._config.tcp_timeout, lambda: self.close(Ended.IDLE))
-        ]
+        patience: float = self._config.tcp_timeout
+        if self._registers and not self.accepted:
+            patience = max(patience, REGISTERED)
+        due: list[tuple[float, Callable[[], None]]] = [(life + patience, lambda: self.close(Ended.IDLE))]
         if self.accepted and not self._proven:
             due.append((self._began + FIRST_MESSAGE, lambda: self.close(Ended.SILENT)))
         if self._pinged is not None:

@@ -8,7 +8,7 @@ import pytest_twisted
 from twisted.internet.defer import Deferred
 
 from siproxd_tw.transport import connection
-from siproxd_tw.transport.connection import FIRST_MESSAGE, MOST_BYTES, MOST_WAITING, TURN
+from siproxd_tw.transport.connection import FIRST_MESSAGE, MOST_BYTES, MOST_WAITING, REGISTERED, TURN
 from tests.support.streambed import OK, OPTIONS, PHONE, Bed, loopback_bed, memory_bed, message
 
 
@@ -56,6 +56,17 @@ def test_messages_either_way_keep_it(bed: Bed):
     assert peer.lost
     assert transport.status()["ended"] == {"idle": 1}
     assert bed.report.failed == []
+
+
+def test_a_connection_with_a_registrar_is_kept(bed: Bed):
+    """Calls for the phone may come by it, for as long as a registration lasts; then it is idle, too."""
+    transport = bed.start(tcp_timeout=100)
+    peer = made(bed)
+    transport.send(OPTIONS.replace(b"OPTIONS", b"REGISTER"), bed.flow(peer))
+    bed.advance(REGISTERED - 1)
+    assert peer.open
+    bed.advance(2)
+    assert transport.status()["ended"] == {"idle": 1}
 
 
 def test_a_time_out_that_is_shorter_than_a_handshake(bed: Bed):

@@ -43,6 +43,7 @@ class Provider:
         directory: Path,
         challenge_invite: bool = True,
         certificates: Certificates | None = None,
+        name: str = "kamailio",
     ) -> None:
         self.host = host
         directory.mkdir()

@@ -203,7 +203,10 @@ class Lab:
         raise AssertionError(f"time stands still: {self.reactor.getDelayedCalls()}")
 
     def translated(self, destination: HostPort) -> HostPort:
-        """Do what the router in front of the gateway does with packets for `host_outbound`."""
+        """Look up a name, and do what the router in front of the gateway does for `host_outbound`."""
+        name, port = destination
+        if name in NAMES:
+            destination = self.on.host(NAMES[name]), port
         bound = self.addresses.listening(Side.OUTSIDE)
         if bound is not None and destination[0] == self.addresses.advertised(Side.OUTSIDE):
             return bound, destination[1]

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 import signal
 import sys
 from collections.abc import Callable
@@ -37,6 +38,9 @@ from siproxd_tw.transport.resolver import SystemResolver
 __all__ = ["Options", "makeService"]
 
 _log = Logger()
+
+#: Descriptors that are asked for: 500 calls and 6,000 connections, and some to spare.
+MOST_DESCRIPTORS = 65_536
 
 
 class Options(UsageOptions):
@@ -144,6 +148,14 @@ def _missing_interface(reading: Reading) -> tuple[Problem, ...]:
     )
 
 
+def _allow_descriptors() -> None:
+    """Let this process have as many descriptors as it may: each call has four, each connection one."""
+    now, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = MOST_DESCRIPTORS if most == resource.RLIM_INFINITY else min(most, MOST_DESCRIPTORS)
+    if now != resource.RLIM_INFINITY and now < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, most))
+
+
 class _Assembly(MultiService):
     """The proxy with what the process needs around it: addresses, signals, words for the administrator."""
 
@@ -164,6 +176,7 @@ class _Assembly(MultiService):
         say = {"error": _log.error, "warning": _log.warn, "notice": _log.info}
         for problem in self._reading.problems:
             say[problem.severity]("{problem}", problem=str(problem))
+        _allow_descriptors()
         self._addresses.start()
         try:
             super().startService()  # type: ignore[no-untyped-call]

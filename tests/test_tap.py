@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 import signal
 import socket
 import subprocess
@@ -12,12 +13,14 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 from twisted.application.service import IService
 from zope.interface.verify import verifyObject
 
-from siproxd_tw.tap import Options, makeService
+from siproxd_tw import tap
+from siproxd_tw.tap import MOST_DESCRIPTORS, Options, makeService
 
 TWISTD = Path(sys.executable).with_name("twistd")
 GOOD = "if_inbound = lo\nif_outbound = lo\nsip_listen_port = {port}\n"
@@ -219,3 +222,22 @@ def test_the_port_is_taken(good: Path, free_port: int) -> None:
     assert process.returncode == 1
     assert f"cannot listen on UDP 127.0.0.1:{free_port}: in use by" in said
     assert "Traceback" not in said
+
+
+@pytest.mark.parametrize(
+    ("limits", "asked"),
+    [
+        ((1024, 4096), [(4096, 4096)]),
+        ((1024, 1_000_000), [(MOST_DESCRIPTORS, 1_000_000)]),
+        ((1024, resource.RLIM_INFINITY), [(MOST_DESCRIPTORS, resource.RLIM_INFINITY)]),
+        ((MOST_DESCRIPTORS, MOST_DESCRIPTORS), []),
+        ((resource.RLIM_INFINITY, resource.RLIM_INFINITY), []),
+    ],
+)
+def test_descriptors(monkeypatch: pytest.MonkeyPatch, limits: tuple[int, int], asked: list[Any]) -> None:
+    """As many as the system lets us have, as connections must not take away what media needs."""
+    told: list[Any] = []
+    monkeypatch.setattr(resource, "getrlimit", lambda what: limits)
+    monkeypatch.setattr(resource, "setrlimit", lambda what, new: told.append(new))
+    tap._allow_descriptors()
+    assert told == asked

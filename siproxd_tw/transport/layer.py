@@ -162,7 +162,8 @@ class SignallingLayer:
         via = request.top_via
         if via.param(b"alias") is not None:
             default = DEFAULT_PORTS.get(flow.transport.name, DEFAULT_PORT)
-            flow.transport.alias(flow.remote, Address(via.host, via.port or default))
+            # At the host that it comes from: what it says of itself could be anybody's.
+            flow.transport.alias(flow.remote, Address(flow.remote.host, via.port or default))
 
     def _check_load(self, request: Request) -> None:
         """Refuse new work when there is too much; what belongs to calls that run may go on for longer."""

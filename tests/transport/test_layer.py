@@ -490,7 +490,7 @@ def test_a_stream_that_is_no_sip_any_more(stack: Stack) -> None:
 def test_a_peer_that_shares_its_connection(stack: Stack) -> None:
     """With ;alias in its Via (RFC 5923); without it a peer is called at its own port."""
     tcp = by_tcp(stack)
-    for via in ("203.0.113.50", "203.0.113.50:5070;alias"):
+    for via in ("203.0.113.50", "sip.provider.test:5070;alias"):
         message = text().replace("SIP/2.0/UDP 10.0.0.10:5062;", f"SIP/2.0/TCP {via};")
         stack.receive(message, remote=Address("203.0.113.50", 34567), transport=tcp)
     assert tcp.aliases == [(Address("203.0.113.50", 34567), Address("203.0.113.50", 5070))]

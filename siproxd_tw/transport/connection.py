@@ -320,7 +320,7 @@ class Connection(TwistedProtocol):
             self._arm()  # what is due now may be sooner than the end of the handshake would have been
 
     def close(self, why: Ended, detail: str = "") -> None:
-        """End it after what was written has gone out; from now on nothing goes out and comes in."""
+        """End it after what was written has gone out; nothing comes in any more (RFC 5923 section 8.3)."""
         if not self._begin_to_close(why, detail):
             return
         if not self.open:

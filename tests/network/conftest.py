@@ -15,7 +15,7 @@ from tests.network.gateway import complaints
 from tests.network.namespaces import Network, ip
 from tests.network.programs import find
 
-PROGRAMS = ("baresip", "kamailio", "kamcmd", "sipp", "tcpdump", "ip", "ss", "setpriv")
+PROGRAMS = ("baresip", "kamailio", "kamcmd", "sipp", "tcpdump", "nft", "ip", "ss", "setpriv")
 LINES = 120
 """How much of each program's output a failure shows; the rest is in the file that it names."""
 

@@ -18,6 +18,7 @@ need kamailio kamailio kamcmd
 find /usr/lib -path '*/kamailio/modules/tls.so' 2>/dev/null | grep -q . || missing+=(kamailio-tls-modules)
 need sip-tester sipp
 need tcpdump tcpdump
+need nftables nft
 need iproute2 ip ss
 need util-linux setpriv
 [ ${#missing[@]} -gt 0 ] || exit 0

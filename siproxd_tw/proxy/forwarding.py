@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable
+from functools import lru_cache
 
 from siproxd_tw.interfaces import Side
 from siproxd_tw.sip.message import Message, Request
@@ -31,6 +32,7 @@ __all__ = [
 MAX_FORWARDS = 70
 
 _DIGEST = 8  # bytes: 16 hex digits for each half of a branch keep the Via short
+_MARK = 1 + 2 * _DIGEST
 
 
 def hops_left(request: Request) -> int:
@@ -45,7 +47,9 @@ def count_down(request: Request) -> None:
     if field is None:
         request.insert(b"Max-Forwards: %d" % MAX_FORWARDS, "Max-Forwards (16.6 step 3)", after=b"via")
     else:
-        request.replace_value(field, b"%d" % (hops_left(request) - 1), "Max-Forwards (16.6 step 3)")
+        hops = b"%d" % (hops_left(request) - 1)
+        start, end = field.value_span if field.parsed is None else field.parsed.span(1)
+        request.edit(field, start, end, hops, "Max-Forwards (16.6 step 3)")
 
 
 def branch_for(request: Request, side: Side, key: bytes, attempt: int = 0) -> bytes:
@@ -55,10 +59,10 @@ def branch_for(request: Request, side: Side, key: bytes, attempt: int = 0) -> by
     second half is what a loop would reproduce (RFC 5393 sections 4.2.1 and 4.2.4).
     """
     via = request.top_via
-    received = (via.branch or b"", via.host.encode(), b"%d" % (via.port or 0), side.value.encode())
+    inside = side is Side.INSIDE
     seed = _request_seed(request)
-    unique = _digest(b"|".join((*received, b"%d" % attempt, seed)), key)
-    return MAGIC_COOKIE + unique + b"." + _digest(seed, key)
+    received = b"%b|%b|%d|%d|%d|" % (via.branch or b"", via.host.encode(), via.port or 0, inside, attempt)
+    return b"%b%b.%b" % (MAGIC_COOKIE, _digest(received + seed, key), _digest(seed, key))
 
 
 def passed_before(request: Request, key: bytes, is_own: Callable[[str, int | None], bool]) -> set[str]:
@@ -66,21 +70,35 @@ def passed_before(request: Request, key: bytes, is_own: Callable[[str, int | Non
 
     One that comes back with another Request-URI is a spiral, not the same request (RFC 5393 section 4.2.2).
     """
-    ours = [via for via in request.vias() if via.branch and is_own(via.host, via.port)]
+    ours = []
+    for via in request.vias():
+        branch = via.branch
+        # A branch of ours ends with a point and a mark. Looking for that first costs nothing, and most
+        # requests have no such branch: the mark need not be made, nor the host be read.
+        if branch and branch[-_MARK : -_MARK + 1] == b"." and is_own(via.host, via.port):
+            ours.append((via.host, branch))
     if not ours:
         return set()
     mark = b"." + _digest(_request_seed(request), key)
-    return {via.host for via in ours if via.branch and via.branch.endswith(mark)}
+    return {host for host, branch in ours if branch.endswith(mark)}
 
 
 def _digest(seed: bytes, key: bytes) -> bytes:
-    return hashlib.blake2b(seed, digest_size=_DIGEST, key=key).hexdigest().encode()
+    digest = _keyed(key).copy()
+    digest.update(seed)
+    return digest.hexdigest().encode()
+
+
+@lru_cache(8)
+def _keyed(key: bytes) -> hashlib.blake2b:
+    """A digest that has taken its key already, which is half of the work for a seed of usual length."""
+    return hashlib.blake2b(digest_size=_DIGEST, key=key)
 
 
 def _request_seed(request: Request) -> bytes:
     """Everything that decides where the request goes, as it was received."""
-    parts = [request.uri_text, request.from_tag, request.to_tag, request.call_id]
-    parts.append(b"%d" % request.cseq.number)
+    number = b"%d" % request.cseq.number
+    parts = [request.uri_text, request.from_tag, request.to_tag, request.call_id, number]
     for name in (b"proxy-require", b"proxy-authorization", b"route"):
         parts += [field.value for field in request.all(name)]
     return b"\0".join(parts)
@@ -88,7 +106,7 @@ def _request_seed(request: Request) -> bytes:
 
 def add_via(request: Request, host: str, port: int, branch: bytes, *, transport: str, rport: bool) -> None:
     """Put our Via on top (16.6 step 8)."""
-    line = b"Via: SIP/2.0/%s %s;branch=%s" % (transport.encode(), host_port(host, port), branch)
+    line = b"Via: SIP/2.0/%b %b;branch=%b" % (transport.encode(), host_port(host, port), branch)
     request.insert(line + (b";rport" if rport else b""), "Via (16.6 step 8)", before=b"via")
 
 

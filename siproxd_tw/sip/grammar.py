@@ -16,16 +16,25 @@ from ipaddress import AddressValueError, IPv6Address
 from typing import Any
 
 __all__ = [
+    "BRACKET",
     "COMPACT_FORMS",
+    "CR",
     "HEADER_NAMES",
     "HOST",
+    "LF",
     "LWS",
     "METHODS",
+    "METHOD_NAMES",
+    "PERCENT",
     "PORT",
+    "QUESTION",
+    "QUOTE",
     "QUOTED_STRING",
     "REASONS",
+    "SEMICOLON",
     "SWS",
     "TOKEN",
+    "VALUE",
     "ParseError",
     "canonical_name",
     "check_line",
@@ -36,6 +45,7 @@ __all__ = [
     "spelling",
     "unescape",
     "unquote",
+    "via_parm",
 ]
 
 
@@ -68,6 +78,10 @@ class ParseError(ValueError):
         return f"{self.header} at {self.position}: {self.reason}"
 
 
+# Octets as numbers, to look for one in bytes: ``BRACKET in line`` takes an eighth of ``b"[" in line``, which
+# first tries to read its bytes as a number and fails. That made 5 us of a message.
+LF, CR, QUOTE, PERCENT, SEMICOLON, QUESTION, BRACKET = b'\n\r"%;?['
+
 TOKEN = rb"[A-Za-z0-9\-.!%*_+`'~]++"
 LWS = rb"[ \t\r\n]++"
 SWS = rb"[ \t\r\n]*+"
@@ -82,7 +96,7 @@ PORT = rb"(?:6553[0-5]|655[0-2][0-9]|65[0-4][0-9]{2}|6[0-4][0-9]{3}|[0-5]?[0-9]{
 
 # gen-value: token / host / quoted-string. Sloppy phones put any visible octet there ("=" of base64, ":"
 # of an IPv6 address in `received`, "@"), and leave it empty; a separator still ends it.
-_VALUE = rb'[^\x00-\x20\x7f;,"<>]++'
+VALUE = rb'[^\x00-\x20\x7f;,"<>]++'
 _OCTET = rb"25[0-5]|2[0-4][0-9]|1[0-9][0-9]|[1-9]?[0-9]"
 
 _line_end = re.compile(rb"\r(?!\n)|\n(?![ \t])").search
@@ -93,11 +107,24 @@ _escape = re.compile(rb"%([0-9A-Fa-f]{2})")
 _quoted_pair = re.compile(rb"\\(.)", re.DOTALL)
 
 
-def parameters(sws: bytes) -> bytes:
-    """Return the rule ``*( SEMI generic-param )`` with `sws` around its separators."""
+def parameters(sws: bytes, named: bytes = b"") -> bytes:
+    """Return the rule ``*( SEMI generic-param )`` with `sws` around its separators.
+
+    With `named`, the group of that name holds the value of that parameter if it stands first, which for
+    the branch of a Via and the tag of an address it nearly always does.
+    """
     # Blanks belong to a value only if there is one: behind an empty one the line may end.
-    value = rb"(?:%b=(?:%b(?:%b|%b))?)?" % (sws, sws, _VALUE, QUOTED_STRING)
-    return rb"(?:%b;%b%b%b)*+" % (sws, sws, TOKEN, value)
+    value = rb"(?:%b=(?:%b(?:%b|%b))?)?" % (sws, sws, VALUE, QUOTED_STRING)
+    first = rb"(?:;%b=(?P<%b>%b))?+" % (named, named, VALUE) if named else b""
+    return first + rb"(?:%b;%b%b%b)*+" % (sws, sws, TOKEN, value)
+
+
+def via_parm(sws: bytes, lws: bytes) -> bytes:
+    """Return the rule ``via-parm``, with these blanks between its parts."""
+    # What nearly everybody writes is tried first: 0.1 of the 0.8 us that a Via line costs.
+    protocol = rb"(?:SIP/2\.0|%b%b/%b%b)%b/%b(?P<transport>%b)" % (TOKEN, sws, sws, TOKEN, sws, sws, TOKEN)
+    sent_by = rb"(?P<host>%b)(?:%b:%b(?P<port>%b))?" % (HOST, sws, sws, PORT)
+    return rb"(?P<first>%b)%b%b(?P<params>%b)" % (protocol, lws, sent_by, parameters(sws, b"branch"))
 
 
 @lru_cache(1024)
@@ -109,6 +136,7 @@ def _ipv6(text: str) -> bool:
     return True
 
 
+@lru_cache(1024)
 def host_text(host: bytes) -> str:
     """Return `host` as text: lower case, an IPv6 reference without its brackets.
 
@@ -124,6 +152,7 @@ def host_text(host: bytes) -> str:
     return text
 
 
+@lru_cache(1024)
 def is_ip_address(host: str) -> bool:
     """Return whether `host`, as `host_text` writes it, is an IP address and no name."""
     if _is_ipv4(host) is not None:
@@ -141,13 +170,13 @@ def check_line(text: bytes) -> None:
 
     Written into a header line, it would make a new header field of what follows, or the body.
     """
-    if (b"\n" in text or b"\r" in text) and _line_end(text) is not None:
+    if (LF in text or CR in text) and _line_end(text) is not None:
         raise ValueError("a line end in what goes into a header line")
 
 
 def unescape(text: bytes) -> bytes:
     """Replace each ``%HH`` by the octet it stands for; a per cent sign without digits stays."""
-    if b"%" not in text:
+    if PERCENT not in text:
         return text
     return _escape.sub(lambda match: bytes([int(match[1], 16)]), text)
 
@@ -166,6 +195,8 @@ METHODS = frozenset(
     }
 )
 """The registered methods; every other token is a method as well, just an unknown one."""
+METHOD_NAMES = {name.encode(): name for name in METHODS}
+"""The same as they stand in a message."""
 
 REASONS: dict[int, bytes] = {
     100: b"Trying",

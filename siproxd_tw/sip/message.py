@@ -7,11 +7,12 @@ A message that is made here repeats the lines of the one it follows from and is 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Self, cast
+from typing import Self
 
 from siproxd_tw.sip.genericmessage import Message
 from siproxd_tw.sip.grammar import REASONS, ParseError, canonical_name, check_line
-from siproxd_tw.sip.headers import Field, NameAddr
+from siproxd_tw.sip.headers import Field
+from siproxd_tw.sip.lines import Places
 from siproxd_tw.sip.uri import SIPURI, OtherURI, parse_uri
 
 __all__ = ["REASONS", "Message", "Request", "Response", "ack_for", "cancel_for", "response_to"]
@@ -30,7 +31,11 @@ class Request(Message):
     @classmethod
     def build(cls, method: str, uri: bytes, headers: Sequence[bytes], body: bytes = b"") -> Self:
         """Make a request of header lines without line ends; Content-Length is added when it is absent."""
-        request = cls(*_assemble(b"%b %b SIP/2.0\r\n" % (method.encode(), uri), headers, body))
+        start = b"%b %b SIP/2.0" % (method.encode(), uri)
+        check_line(start)
+        lines, names = [start + b"\r\n"], [b""]
+        _append(lines, names, headers)
+        request = cls(*_assemble(lines, names, body))
         request.method, request.uri_text = method, uri
         return request
 
@@ -66,7 +71,10 @@ class Response(Message):
     @classmethod
     def build(cls, status: int, phrase: bytes, headers: Sequence[bytes], body: bytes = b"") -> Self:
         """Make a response of header lines without line ends; Content-Length is added when it is absent."""
-        response = cls(*_assemble(b"SIP/2.0 %d %b\r\n" % (status, phrase), headers, body))
+        check_line(phrase)
+        lines, names = [b"SIP/2.0 %d %b\r\n" % (status, phrase)], [b""]
+        _append(lines, names, headers)
+        response = cls(*_assemble(lines, names, body))
         response.status = status
         return response
 
@@ -105,61 +113,91 @@ def response_to(
     Its Via, From, To, Call-ID and CSeq are the lines of the request, in their order; `to_tag` goes to a To
     that has none, except in a 100, which has the Timestamp instead. `headers` are lines without line ends.
     """
-    copied = _DIALOG_FIELDS | {b"timestamp"} if status == 100 else _DIALOG_FIELDS
-    lines: list[bytes] = []
-    for field in request.fields:
-        if field.name == b"via" or (field.name in copied and field is request.first(field.name)):
-            line = field.raw
-            if field.name == b"to" and to_tag and status != 100:
-                line = _tagged(field, to_tag)
-            lines.append(line.rstrip(b"\r\n"))
     text = REASONS.get(status, b"Unknown") if phrase is None else phrase
-    return Response.build(status, text, [*lines, *headers], body)
+    check_line(text)
+    copied, only_once = (_IN_100, _ONCE_IN_100) if status == 100 else (_IN_ANSWERS, _ONCE)
+    lines, names = [b"SIP/2.0 %d %b\r\n" % (status, text)], [b""]
+    for name, line in request.header_lines():
+        if name in copied and (name not in only_once or name not in names):
+            if name == b"to" and to_tag and status != 100:
+                line = _tagged(request, line, to_tag)
+            lines.append(line if line[-2:] == b"\r\n" else line.rstrip(b"\r\n") + b"\r\n")
+            names.append(name)
+    _append(lines, names, headers)
+    response = Response(*_assemble(lines, names, body))
+    response.status = status
+    return response
+
+
+_ONCE = frozenset({b"from", b"to", b"call-id", b"cseq"})
+_ONCE_IN_100 = _ONCE | {b"timestamp"}
+_IN_ANSWERS = _ONCE | {b"via"}
+_IN_100 = _ONCE_IN_100 | {b"via"}
 
 
 def ack_for(request: Request, response: Response) -> Request:
     """Make the ACK of `request`, as it was sent, for a `response` of 300 or more (section 17.1.1.3)."""
-    return _same_hop(request, "ACK", response.first(b"to"))
+    return _same_hop(request, b"ACK", response.first(b"to"))
 
 
 def cancel_for(request: Request) -> Request:
     """Make the CANCEL of `request`, as it was sent (section 9.1)."""
-    return _same_hop(request, "CANCEL", request.first(b"to"))
+    return _same_hop(request, b"CANCEL", None)
 
 
-_DIALOG_FIELDS = frozenset({b"from", b"to", b"call-id", b"cseq"})
+_OF_THE_SAME_HOP = frozenset({b"from", b"to", b"call-id", b"route"})
 
 
-def _same_hop(request: Request, method: str, to: Field | None) -> Request:
-    lines = [b"Via: " + request.top_via.text, b"Max-Forwards: 70"]
-    for field in request.fields:
-        if field.name == b"to":
-            field = to or field
-        if field.name in (b"from", b"to", b"call-id", b"route"):
-            lines.append(field.raw.rstrip(b"\r\n"))
-    lines.append(b"CSeq: %d %b" % (request.cseq.number, method.encode()))
-    return Request.build(method, request.uri_text, lines)
+def _same_hop(request: Request, method: bytes, to: Field | None) -> Request:
+    lines = [
+        *(b"%b %b SIP/2.0\r\n" % (method, request.uri_text), b"Via: %b\r\n" % request.top_via.text),
+        b"Max-Forwards: 70\r\n",
+    ]
+    names = [b"", b"via", b"max-forwards"]
+    for name, line in request.header_lines():
+        if name in _OF_THE_SAME_HOP:
+            if name == b"to" and to is not None:
+                line = to.raw
+            lines.append(line if line[-2:] == b"\r\n" else line.rstrip(b"\r\n") + b"\r\n")
+            names.append(name)
+    lines.append(b"CSeq: %d %b\r\n" % (request.cseq.number, method))
+    names.append(b"cseq")
+    made = Request(*_assemble(lines, names, b""))
+    made.method, made.uri_text = method.decode(), request.uri_text
+    return made
 
 
-def _tagged(field: Field, tag: bytes) -> bytes:
+def _tagged(request: Request, line: bytes, tag: bytes) -> bytes:
     """Return the To line with a tag; one that cannot be read, in a request refused for it, stays."""
-    try:
-        to = cast(NameAddr, field.elements()[0])
-    except ParseError:
-        return field.raw
-    return field.raw if to.tag is not None else field.raw[: to.end] + b";tag=" + tag
+    match = request.match_of(b"to")
+    if match is not None and not match["params"]:
+        end: int = match.end("params")
+    else:
+        try:
+            to = request.to
+            end = to.end
+        except ParseError:
+            return line
+        if to.tag is not None:
+            return line
+    return line[:end] + b";tag=" + tag + b"\r\n"
 
 
-def _assemble(start: bytes, headers: Sequence[bytes], body: bytes) -> tuple[bytes, Field, list[Field], bytes]:
-    """Make the arguments of a message that is its own original."""
-    check_line(start.removesuffix(b"\r\n"))
-    at = len(start)
-    fields: list[Field] = []
+def _append(lines: list[bytes], names: list[bytes], headers: Sequence[bytes]) -> None:
+    """Append header lines that come without line ends."""
     for line in headers:
         check_line(line)
-        fields.append(Field(canonical_name(line[: line.index(b":")].rstrip(b" \t")), line + b"\r\n", at))
-        at += len(line) + 2
-    if not any(field.name == b"content-length" for field in fields):
-        fields.append(Field(b"content-length", b"Content-Length: %d\r\n" % len(body), at))
-    original = b"".join([start, *[field.raw for field in fields], b"\r\n", body])
-    return original, Field(b"", start, 0), fields, body
+        lines.append(line + b"\r\n")
+        names.append(canonical_name(line[: line.index(b":")].rstrip(b" \t")))
+
+
+def _assemble(
+    lines: list[bytes], names: list[bytes], body: bytes
+) -> tuple[bytes, list[bytes], tuple[bytes, ...], Places, tuple[None, ...]]:
+    """Make the arguments of a message that is its own original, of its start line and header lines."""
+    if b"content-length" not in names:
+        lines.append(b"Content-Length: %d\r\n" % len(body))
+        names.append(b"content-length")
+    lines += (b"\r\n", body)
+    known = tuple(names)
+    return b"".join(lines), lines, known, Places(known), (None,) * len(known)

@@ -12,9 +12,20 @@ from dataclasses import dataclass
 from functools import lru_cache
 from ipaddress import IPv6Address
 
-from siproxd_tw.sip.grammar import HOST, PORT, ParseError, host_text, is_ip_address, unescape
+from siproxd_tw.sip.grammar import (
+    HOST,
+    PERCENT,
+    PORT,
+    QUOTED_STRING,
+    SWS,
+    ParseError,
+    host_text,
+    is_ip_address,
+    parameters,
+    unescape,
+)
 
-__all__ = ["ADDR_SPEC", "SIPURI", "URI", "OtherURI", "host_port", "parse_uri"]
+__all__ = ["ADDR_SPEC", "SIPURI", "URI", "OtherURI", "address", "host_port", "parse_uri"]
 
 # Octets that end a URI wherever it stands. Of the others, section 25.1 wants many to be escaped; phones
 # send "#" and letters outside of ASCII plainly, and nothing becomes ambiguous by that.
@@ -35,6 +46,20 @@ ADDR_SPEC = rb"(?:%b(?:[^@;?,%b]*+@)?%b(?::%b)?|(?!%b)%b:[^;?,%b]++)" % (
 )
 """A URI without brackets in a header field: it ends before a comma, semicolon or "?" (section 20)."""
 
+
+def address(sws: bytes, bare: bytes) -> bytes:
+    """Return the rule ``( name-addr / addr-spec ) *( SEMI generic-param )``.
+
+    A display name without quotes may hold more than tokens: phones send names of people in any letters,
+    and one escapes the quotes it forgot to write. Comma, semicolon, quote and bracket stay excluded.
+    """
+    words = rb'(?:[^"<>,;\\\x00-\x08\x0b\x0c\x0e-\x1f]++|\\[^\r\n])*+'
+    display = rb"(?P<display>%b%b|%b)" % (QUOTED_STRING, SWS, words)
+    return rb"(?:(?P<first>%b<(?P<uri>%b)>)|(?P<bare>%b))(?P<params>%b)" % (
+        *(display, URI, bare, parameters(sws, b"tag")),
+    )
+
+
 _sip_parts = re.compile(
     rb"(?P<scheme>%b)(?:(?P<user>[^:@%b]*+)(?::(?P<password>[^@%b]*+))?@)?"
     rb"(?P<host>%b)(?::(?P<port>%b))?(?P<params>;[^?%b]*+)?(?P<headers>\?[^%b]*+)?"
@@ -50,6 +75,7 @@ _DECISIVE = frozenset({b"user", b"ttl", b"method", b"maddr", b"transport"})
 _CACHED_LENGTH = 200
 
 
+@lru_cache(256)
 def host_port(host: str, port: int | None) -> bytes:
     """Write `host` and `port` the way URIs and Via do: IPv6 in brackets, no port when it is None."""
     name = f"[{host}]" if ":" in host else host
@@ -140,7 +166,8 @@ class OtherURI:
 
 def parse_uri(data: bytes) -> SIPURI | OtherURI:
     """Parse a URI; raises ParseError with the position in `data`."""
-    # The same few users make most of the traffic; the bound keeps strangers from filling the memory.
+    # The same few users make most of the traffic: 0.1 us instead of 3. The bounds keep strangers from filling
+    # the memory.
     return _parse_cached(data) if len(data) <= _CACHED_LENGTH else _parse(data)
 
 
@@ -167,7 +194,7 @@ _parse_cached = lru_cache(4096)(_parse)
 
 def _normal(text: bytes | None) -> bytes | None:
     """Undo the escapes of characters that need none; the others differ from the character itself."""
-    if text is None or b"%" not in text:
+    if text is None or PERCENT not in text:
         return text
 
     def plain(match: re.Match[bytes]) -> bytes:

@@ -1,10 +1,15 @@
 # SPDX-License-Identifier: MIT
-"""An INVITE and a response with all the spellings that matter, and what is looked at in messages."""
+"""An INVITE and a response with all the spellings that matter, single fields, and what is checked in them."""
 
 from __future__ import annotations
 
+from hypothesis import strategies as st
+
 from siproxd_tw.edits import apply
+from siproxd_tw.sip.field import Field
 from siproxd_tw.sip.genericmessage import Message
+from siproxd_tw.sip.grammar import canonical_name
+from siproxd_tw.sip.headers import NameAddr, Via
 from siproxd_tw.sip.message import Request, Response
 from siproxd_tw.sip.parser import parse
 
@@ -61,3 +66,37 @@ def check_record(message: Message) -> None:
     edits = message.edits()
     assert apply(message.original, edits) == bytes(message)
     assert all(edit.reason for edit in edits)
+
+
+def field(line: bytes, at: int = 100) -> Field:
+    """Make a field as it arrived at position `at` of a message."""
+    return Field(canonical_name(line[: line.index(b":")].strip()), line + b"\r\n", at)
+
+
+def via(line: bytes) -> Via:
+    """Read the only Via of a line."""
+    (element,) = field(line).elements()
+    assert isinstance(element, Via)
+    return element
+
+
+def address(line: bytes) -> NameAddr:
+    """Read the only address of a line."""
+    (element,) = field(line).elements()
+    assert isinstance(element, NameAddr)
+    return element
+
+
+PIECES = st.lists(
+    st.one_of(
+        st.sampled_from(
+            [b"SIP/2.0/UDP ", b"192.0.2.1", b"a.example", b"[::1]", b":5060", b"sip:", b"a@", b"tag"]
+        ),
+        st.sampled_from(
+            [b";", b"=", b",", b'"', b"<", b">", b"\\", b"?", b"*", b" ", b"\r\n ", b"\t", b"%41"]
+        ),
+        st.sampled_from([b"branch", b"x", b"\xc3\xbc", b"\x00"]),
+    ),
+    max_size=14,
+).map(b"".join)
+"""Values of header fields that are sometimes right."""

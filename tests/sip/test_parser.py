@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from siproxd_tw.sip import parser
 from siproxd_tw.sip.grammar import ParseError
 from siproxd_tw.sip.message import Request, Response, response_to
 from siproxd_tw.sip.parser import parse
@@ -255,6 +256,44 @@ def test_a_status_line_that_is_none_is_dropped(line: bytes) -> None:
     """Section 7.2, RFC 4475 section 3.1.2.19."""
     error = refusal(changed(b"SIP/2.0 200 OK", line, OK))
     assert (error.header, error.status) == ("start line", None)
+
+
+def test_a_line_says_the_same_wherever_it_is() -> None:
+    """Lines are read once and known again; their place, and what may be twice, is that of each message."""
+    for _ in range(2):
+        message = parse(changed(b"To: ", b"X-Other: 1\r\nTo: "))
+        to = message.first(b"to")
+        assert to is not None
+        assert to.at == message.original.index(b"To: ")
+        assert parse(OPTIONS).to.field.at == OPTIONS.index(b"To: ")
+        error = refusal(changed(b"To: <sip:bob@example.com>", b"To: <sip:bob@example.com>\r\n" * 2 + b"X: y"))
+        assert (error.header, error.position) == ("To", OPTIONS.index(b"To: ") + 27)
+        assert parse(changed(b"Content-Length: 5", b"Max-Forwards: x\r\nContent-Length: 5", OK)).body
+        assert refusal(changed(b"Content-Length: 5", b"Max-Forwards: x\r\nContent-Length: 5")).header
+
+
+def test_what_is_remembered_is_bounded() -> None:
+    """However many names and lines strangers make up, and however long they are."""
+    for number in range(5000):
+        parse(changed(b"tag=1928", b"tag=%d\r\nX-%d: %d" % (number, number, number)))
+    parse(changed(b"tag=1928", b"tag=" + b"x" * 60000))
+    parse(changed(b"Content-Length: 5", b"X: 1\r\n" * 5000 + b"Content-Length: 5"))
+    kept = parser._REQUESTS._kept
+    assert 100 < len(kept) <= 4096
+    assert max(map(len, kept)) <= 200
+    assert parser._kept_places.cache_info().currsize <= 1024
+
+
+def test_a_start_line_is_one_line() -> None:
+    """What continues it would be nobody's."""
+    for message in (OPTIONS, OK):
+        assert refusal(changed(b"\r\nVia", b"\r\n folded\r\nVia", message)).header == "start line"
+
+
+@pytest.mark.parametrize("line", [b"X: y\rZ: z", b"X: y\r\r\nZ: z", b"\rX: y", b"X: y\r"])
+def test_a_bare_carriage_return_ends_no_line(line: bytes) -> None:
+    """It may hide a header field from whoever reads it otherwise."""
+    assert refusal(changed(b"Content-Length: 5", line + b"\r\nContent-Length: 5")).header == "head"
 
 
 # What is tolerated

@@ -11,7 +11,7 @@ from twisted.logger import Logger
 
 from siproxd_tw.interfaces import Address
 
-__all__ = ["check_dscp", "mark", "set_option"]
+__all__ = ["check_dscp", "give_up_after", "mark", "set_option"]
 
 _log = Logger()
 
@@ -31,6 +31,17 @@ def mark(transport: object, local: Address, dscp: int) -> None:
         set_option(transport, local, socket.IPPROTO_IPV6, socket.IPV6_TCLASS, dscp << 2)
     else:
         set_option(transport, local, socket.IPPROTO_IP, socket.IP_TOS, dscp << 2)
+
+
+def give_up_after(seconds: float, transport: object, local: Address) -> None:
+    """End the connection of `transport` when nothing sent was acknowledged for so long (RFC 5482), on Linux.
+
+    Else the kernel tries for a quarter of an hour, and whatever is sent meanwhile waits with the rest: a
+    NAT that has forgotten the connection says nothing.
+    """
+    option = getattr(socket, "TCP_USER_TIMEOUT", None)
+    if option is not None:
+        set_option(transport, local, socket.IPPROTO_TCP, option, round(1000 * seconds))
 
 
 def set_option(transport: object, local: Address, level: int, option: int, value: int) -> None:

@@ -30,10 +30,10 @@ from siproxd_tw.config.settings import TransportConfig
 from siproxd_tw.interfaces import Address, Flow, ISendReport, IStatus, ITransport, Side
 from siproxd_tw.sip.grammar import ParseError
 from siproxd_tw.transport.bugs import Bugs
-from siproxd_tw.transport.connection import Connection
+from siproxd_tw.transport.connection import IN_FLIGHT, Connection
 from siproxd_tw.transport.ended import Ended
 from siproxd_tw.transport.ports import CannotListen, refused
-from siproxd_tw.transport.sockets import check_dscp, mark
+from siproxd_tw.transport.sockets import check_dscp, give_up_after, mark
 from siproxd_tw.transport.tls import TLS, TLSUnusable, explain
 
 __all__ = ["MOST_CONNECTIONS", "MOST_FROM_HOST", "RESERVED", "StreamTransport"]
@@ -266,7 +266,9 @@ class StreamTransport:
     def opened(self, connection: Connection) -> None:
         """See ConnectionUser."""
         transport: Any = connection.transport
-        mark(transport.transport if connection.secured else transport, self.local, self._dscp)
+        lower = transport.transport if connection.secured else transport
+        mark(lower, self.local, self._dscp)
+        give_up_after(IN_FLIGHT, lower, self.local)
         if self._tls is not None and not connection.accepted:
             distrust = self._tls.distrust(transport, connection.name, connection.remote.host)
             if distrust:

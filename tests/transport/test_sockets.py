@@ -11,7 +11,7 @@ from twisted.logger import LogLevel, globalLogPublisher
 from zope.interface import implementer
 
 from siproxd_tw.interfaces import Address
-from siproxd_tw.transport.sockets import check_dscp, mark, set_option
+from siproxd_tw.transport.sockets import check_dscp, give_up_after, mark, set_option
 from tests.support.memorysocket import MemorySocket
 
 LOCAL = Address("10.0.0.1", 5060)
@@ -42,6 +42,17 @@ def test_the_mark_is_in_the_upper_six_bits(host, option):
     assert transport.handle.options == {}
     mark(transport, Address(host, 5060), 46)
     assert transport.handle.options == {option: 184}
+
+
+def test_a_connection_that_nobody_hears_of_any_more(monkeypatch):
+    """It ends after the time that is given, where the system can do that."""
+    transport = Transport()
+    give_up_after(2.5, transport, LOCAL)
+    assert transport.handle.options == {(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT): 2500}
+    monkeypatch.delattr(socket, "TCP_USER_TIMEOUT")
+    elsewhere = Transport()
+    give_up_after(2.5, elsewhere, LOCAL)
+    assert elsewhere.handle.options == {}
 
 
 def test_what_has_no_socket_is_left_alone():

@@ -565,7 +565,10 @@ def test_socket_options(memory: Bed):
     memory.settle()
     assert len(memory.network.streams) == 2
     for each in memory.network.streams:
-        assert each.handle.options == {(socket.IPPROTO_IP, socket.IP_TOS): 26 << 2}
+        assert each.handle.options == {
+            (socket.IPPROTO_IP, socket.IP_TOS): 26 << 2,
+            (socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT): 32_000,
+        }
         assert (each.no_delay, each.keep_alive, each.bufferSize) == (True, True, 16384)
 
 

@@ -217,7 +217,8 @@ class ProxyCore:
         elif isinstance(event, ResponseReceived):
             self._returned(event)
         elif isinstance(event, AckReceived):
-            self._acknowledged(event.request, event.flow)
+            context = event.user
+            self._order.run(context.call_id, self._acknowledge(context))
         elif isinstance(event, CancelReceived):
             self._cancel(event)
         elif isinstance(event, TransactionFailed):
@@ -343,18 +344,15 @@ class ProxyCore:
 
     # ACK and CANCEL
 
-    def _acknowledged(self, ack: Request, flow: Flow) -> None:
-        copy = self._copied(ack, flow)
-        self._order.run(copy.call_id, self._acknowledge(ack, copy, flow))
-
-    async def _acknowledge(self, ack: Request, copy: Request, flow: Flow) -> None:
+    async def _acknowledge(self, context: ResponseContext) -> None:
         """Forward the ACK for a 2xx; whatever is wrong with it, an ACK is never answered."""
         try:
-            await self._forward_ack(ack, copy, flow)
+            await self._forward_ack(context)
         except Refused as refusal:
             self._counters[f"dropped ACK: {refusal.why}"] += 1
 
-    async def _forward_ack(self, ack: Request, copy: Request, flow: Flow) -> None:
+    async def _forward_ack(self, context: ResponseContext) -> None:
+        ack, copy, flow = context.request, context.copy, context.flow
         if hops_left(ack) == 0:
             raise Refused(None, "too many hops")
         target = self._routing.targets(copy, flow, self._clock.seconds())[0]

@@ -120,6 +120,8 @@ class AckReceived(NamedTuple):
 
     request: Request
     flow: Any
+    user: Any = None
+    """What the transaction user keeps with it."""
 
 
 class CancelReceived(NamedTuple):
@@ -234,7 +236,7 @@ class TransactionLayer:
         """
         method = request.method
         if method == "ACK":
-            self._events.append(AckReceived(request, flow))
+            self._events.append(AckReceived(request, flow, user))
             return
         key = self._refused[1] if self._refused[0] is request else server_key(request, method)
         transaction = ServerTransaction(request, flow, reply, key, self._timers, reliable)

@@ -159,7 +159,8 @@ class Bench:
     def acknowledge(self, text: str, flow: Flow | None = None) -> None:
         """Let an ACK for a 2xx come in."""
         flow = flow or self.p
-        self.core.event_received(AckReceived(self.message(text, flow), flow))
+        ack = self.message(text, flow)
+        self.core.event_received(AckReceived(ack, flow, self.core.screen(ack, flow)))
 
     def cancel(self, invite: ServerTransaction | None, text: str = "") -> ServerTransaction:
         """Let a CANCEL come in, for `invite` and with a header line, or for nothing that is known."""

@@ -13,7 +13,7 @@ import pytest
 
 from tests.network.baresip import Phone
 from tests.network.bed import BOB_TONE, INSIDE, OUTSIDE, Surroundings
-from tests.network.kamailio import DATAGRAM_DOMAIN, DATAGRAM_PORT, DOMAIN
+from tests.network.kamailio import DATAGRAM_DOMAIN, DATAGRAM_PORT, DOMAIN, TLS_DOMAIN
 from tests.network.namespaces import Network
 from tests.network.programs import until
 from tests.network.sipp import Caller
@@ -123,6 +123,15 @@ def test_pings_are_answered_and_keep_a_connection(surroundings: Surroundings, bo
         is_called(phone, bob)
 
 
+def test_a_connection_with_a_registrar_is_kept(surroundings: Surroundings, bob: Phone) -> None:
+    """However long it is idle: a provider by TLS has no other way to call a phone that it knows by it."""
+    with Talker("tina", surroundings.hosts.guest, f"{INSIDE}1", domain=TLS_DOMAIN) as phone:
+        assert phone.register().startswith("SIP/2.0 200 ")
+        begun = time.monotonic()
+        until(lambda: time.monotonic() > begun + IDLE + 1, IDLE + 2, "the time is over")
+        is_called(phone, bob)
+
+
 @pytest.mark.parametrize(("domain", "way"), [(DOMAIN, "tcp"), (DATAGRAM_DOMAIN, "udp")])
 def test_a_large_request_goes_by_tcp_and_if_that_is_refused_by_udp(
     surroundings: Surroundings, directory: Path, domain: str, way: str
@@ -142,6 +151,5 @@ def test_a_large_request_goes_by_tcp_and_if_that_is_refused_by_udp(
     invites = surroundings.provider.requests("INVITE", start)
     assert len(invites) == 2, "one, and one with the answer to the challenge"
     assert all(f" by={way} " in line for line in invites), invites
-    tried = {each.destination_port for each in capture.packets() if each.connects}
-    port = DATAGRAM_PORT if domain == DATAGRAM_DOMAIN else 5060
-    assert tried <= {port}
+    refused = {each.destination_port for each in capture.packets() if each.connects} - {5060}
+    assert refused == ({DATAGRAM_PORT} if domain == DATAGRAM_DOMAIN else set()), "TCP came first"

@@ -46,7 +46,7 @@ def alice(registering: tuple[Phone, Capture]) -> Phone:
 
 @pytest.fixture
 def wire(surroundings: Surroundings, request: pytest.FixtureRequest) -> Iterator[Capture]:
-    """What goes over the outside wire during the test: with the provider it is one connection, made before."""
+    """What goes over the outside wire during the test: one connection with the provider, made before."""
     with surroundings.capture(request.node.name) as capture:
         yield capture
     surroundings.gateway.wait_quiet()

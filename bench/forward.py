@@ -124,9 +124,14 @@ class Proxy:
         self.outside.sent.clear()
 
 
+def home(user: int) -> Address:
+    """Return where the phone of a user is."""
+    return Address(f"10.0.{user // 250}.{user % 250}", 5062)
+
+
 def register(user: int, branch: int, cseq: int = 1) -> bytes:
     """Return the REGISTER of a phone."""
-    host = f"10.0.{user // 250}.{user % 250}"
+    host = home(user).host
     return (
         f"REGISTER sip:203.0.113.50 SIP/2.0\r\n"
         f"Via: SIP/2.0/UDP {host}:5062;branch=z9hG4bK{branch};rport\r\n"
@@ -200,7 +205,7 @@ def run(registrations: int, repeat: int, count: int, profile: str = "") -> dict[
     """Measure everything at a proxy with so many registrations; microseconds per message."""
     proxy = Proxy()
     for user in range(registrations):
-        sent = proxy.from_phone(register(user, user), Address(f"10.0.{user // 250}.{user % 250}", 5062))
+        sent = proxy.from_phone(register(user, user), home(user))
         proxy.from_provider(answer(sent))
         if user % 1000 == 999:
             proxy.forget()
@@ -212,8 +217,10 @@ def run(registrations: int, repeat: int, count: int, profile: str = "") -> dict[
     for cseq in range(2, repeat + 2):
         numbers = range(branch, branch + count)
         branch += count
-        texts = [register(number % registrations, number, cseq * count) for number in numbers]
-        sent = measure("register", proxy, texts, proxy.from_phone)
+        users = [number % registrations for number in numbers]
+        texts = [register(user, number, cseq * count) for user, number in zip(users, numbers, strict=True)]
+        homes = iter([home(user) for user in users])
+        sent = measure("register", proxy, texts, lambda each: proxy.from_phone(each, next(homes)))
         measure("register 200", proxy, [answer(each) for each in sent], proxy.from_provider)
         sent = measure(
             "info", proxy, [request("INFO", number, tag="x") for number in numbers], proxy.from_phone

@@ -306,15 +306,15 @@ def note_source(request: Request, flow: Flow) -> Flow:
     (18.2.2, RFC 3263 section 5).
     """
     via, remote = request.top_via, flow.remote
-    port, asked = via.port, via.param_span(b"rport")
+    port, asked, host = via.port, via.param(b"rport"), remote.host
     stream = flow.transport.reliable
+    params: list[tuple[bytes, bytes, str]] = []
     if asked is not None or stream:
-        span = asked or (via.end, via.end)
-        request.edit(via.field, *span, b";rport=%d" % remote.port, "rport (RFC 3581)")
-    if (via.host != remote.host or asked is not None or stream) and via.received != remote.host:
-        span = via.param_span(b"received") or (via.end, via.end)
-        received = b";received=" + remote.host.encode()
-        request.edit(via.field, *span, received, "received (RFC 3261 18.2.1)")
+        params.append((b"rport", b"%d" % remote.port, "rport (RFC 3581)"))
+    if (params or via.host != host) and via.received != host:
+        params.append((b"received", host.encode(), "received (RFC 3261 18.2.1)"))
+    if params:
+        request.set_params(via, params)
     if stream:
         default = DEFAULT_PORTS.get(flow.transport.name, DEFAULT_PORT)
         return flow._replace(fallback=Address(remote.host, port or default))

@@ -94,6 +94,23 @@ def test_every_directive_that_is_named_exists(page: Path) -> None:
     assert named - set(DIRECTIVES) <= {"siproxd_tw", "send_errors"}
 
 
+def test_the_layout_has_every_module() -> None:
+    """A new file is to be named in docs/architecture.md, one that is gone no longer."""
+    layout = (ROOT / "docs/architecture.md").read_text(encoding="utf-8").split("```")[1]
+    for package in ("sip", "proxy", "media", "transport"):
+        part = layout.partition(f"\n  {package}/")[2]
+        named = set(re.findall(r"[a-z0-9]+", re.split(r"\n  [a-z]", part)[0]))
+        modules = {path.stem for path in (ROOT / "siproxd_tw" / package).glob("[a-z]*.py")}
+        assert modules <= named, f"{package}: {modules - named} should be in the layout"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_files_that_are_named_exist(page: Path) -> None:
+    """In backticks, relative to the repository or to the program."""
+    for path in re.findall(r"`([a-z_]+(?:/[a-z_]+)+\.py)`", page.read_text(encoding="utf-8")):
+        assert (ROOT / path).exists() or (ROOT / "siproxd_tw" / path).exists(), path
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_links_lead_somewhere(page: Path) -> None:
     """To files of this repository, and to headings in them."""

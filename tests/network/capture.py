@@ -7,7 +7,7 @@ import re
 import signal
 import socket
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,7 +21,7 @@ SIP_LINE = re.compile(rb"\A(?:[A-Z]+ \S+ SIP/2\.0|SIP/2\.0 \d{3} [^\r\n]*)\r?\n"
 
 @dataclass(frozen=True, slots=True)
 class Datagram:
-    """One UDP datagram, put together from its fragments."""
+    """One UDP datagram, put together from its fragments, or one SIP message out of a TCP stream."""
 
     source: str
     destination: str
@@ -41,6 +41,8 @@ class Packet:
     connects: bool
     """Whether it is the first one of a TCP connection."""
     data: bytes
+    position: int = 0
+    """Where `data` begins in the stream of TCP (RFC 9293: the sequence number)."""
 
 
 class Capture:
@@ -64,13 +66,13 @@ class Capture:
         self._program.wait(5)
 
     def messages(self) -> list[Datagram]:
-        """Return the SIP messages captured."""
-        return [each for each in datagrams(self._path.read_bytes()) if SIP_LINE.match(each.data)]
+        """Return the SIP messages captured: those by UDP, then those by TCP."""
+        found = [*datagrams(self._path.read_bytes()), *streamed(self.packets())]
+        return [each for each in found if SIP_LINE.match(each.data)]
 
     def packets(self) -> list[Packet]:
         """Return every packet captured."""
-        found = map(_packet, _frames(self._path.read_bytes()))
-        return [each for each in found if each is not None]
+        return packets(self._path.read_bytes())
 
 
 def datagrams(pcap: bytes) -> Iterator[Datagram]:
@@ -96,6 +98,11 @@ def _frames(pcap: bytes) -> Iterator[bytes]:
         position += 16 + length
 
 
+def packets(pcap: bytes) -> list[Packet]:
+    """Read the packets of UDP and TCP out of a capture on Ethernet."""
+    return [each for each in map(_packet, _frames(pcap)) if each is not None]
+
+
 def _packet(packet: bytes) -> Packet | None:
     """Read a packet of IPv4 or IPv6 (without extension headers); None for what is not of interest."""
     if len(packet) >= 20 and packet[0] >> 4 == 4:
@@ -114,7 +121,29 @@ def _packet(packet: bytes) -> Packet | None:
     header = (payload[12] >> 4) * 4 if protocol == TCP else 8
     connects = protocol == TCP and payload[13] & (SYN | ACK) == SYN
     name = "TCP" if protocol == TCP else "UDP"
-    return Packet(name, source, destination, *struct.unpack_from(">HH", payload), connects, payload[header:])
+    ports = struct.unpack_from(">HH", payload)
+    position = struct.unpack_from(">I", payload, 4)[0] if protocol == TCP else 0
+    return Packet(name, source, destination, *ports, connects, payload[header:], position)
+
+
+def streamed(packets: Iterable[Packet]) -> Iterator[Datagram]:
+    """Read the messages out of the TCP streams among `packets`, stream by stream.
+
+    RFC 3261 section 18.3: Content-Length says where a message ends. What was captured twice counts once.
+    """
+    streams: dict[tuple[str, int, str, int], dict[int, bytes]] = {}
+    for each in packets:
+        if each.protocol == "TCP" and each.data:
+            ends = (each.source, each.source_port, each.destination, each.destination_port)
+            streams.setdefault(ends, {})[each.position] = each.data
+    for (source, _, destination, _), parts in streams.items():
+        stream = b"".join(parts[position] for position in sorted(parts)).lstrip(b"\r\n")
+        while SIP_LINE.match(stream):
+            head, blank, _ = stream.partition(b"\r\n\r\n")
+            length = re.search(rb"(?im)^(?:content-length|l)[ \t]*:[ \t]*(\d+)", head)
+            end = len(head + blank) + (int(length[1]) if length else 0)
+            yield Datagram(source, destination, stream[:end])
+            stream = stream[end:].lstrip(b"\r\n")
 
 
 def _whole(packet: bytes, fragments: dict[bytes, dict[int, bytes]]) -> bytes | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 import socket
 import struct
 
-from tests.network.capture import SIP_LINE, Datagram, datagrams, leaks
+from tests.network.capture import SIP_LINE, Datagram, Packet, datagrams, leaks, packets, streamed
 
 INVITE = (
     b"INVITE sip:bob@example.test SIP/2.0\r\n"
@@ -63,6 +63,34 @@ def test_a_capture_that_is_still_written_ends_at_its_last_whole_frame() -> None:
     assert len(list(datagrams(pcap))) == 1
 
 
+def test_messages_are_found_in_streams() -> None:
+    """However they were cut into segments, in whatever order those came, and with one of them twice."""
+    sized = INVITE.replace(b"\r\n\r\n", b"\r\nContent-Length: 27\r\n\r\n")
+    stream = sized + b"\r\n\r\n" + sized
+    parts = [
+        tcp(1000, stream[:50]),
+        tcp(1500, stream[500:]),
+        tcp(1050, stream[50:500]),
+        tcp(1500, stream[500:]),
+    ]
+    pcap = HEADER + b"".join(frame(packet(each, protocol=6)) for each in parts)
+    assert list(streamed(packets(pcap))) == [Datagram("203.0.113.1", "203.0.113.10", sized)] * 2
+
+
+def test_packets_of_both_families_are_read() -> None:
+    """Protocol, ends, and whether a connection begins."""
+    addresses = socket.inet_pton(socket.AF_INET6, "2001:db8::1") + socket.inet_pton(
+        socket.AF_INET6, "fd00::2"
+    )
+    segment = tcp(7, b"", flags=2)
+    six = b"\x86\xdd" + struct.pack(">IHBB", 6 << 28, len(segment), 6, 64) + addresses + segment
+    pcap = HEADER + frame(packet(udp(b"x"))) + frame(six)
+    assert packets(pcap) == [
+        Packet("UDP", "203.0.113.1", "203.0.113.10", 5060, 5060, False, b"x"),
+        Packet("TCP", "2001:db8::1", "fd00::2", 5060, 5060, True, b"", 7),
+    ]
+
+
 HEADER = struct.pack("<IHHiIII", 0xA1B2C3D4, 2, 4, 0, 0, 262144, 1)
 
 
@@ -70,11 +98,15 @@ def udp(data: bytes) -> bytes:
     return struct.pack(">HHHH", 5060, 5060, 8 + len(data), 0) + data
 
 
-def packet(payload: bytes, flags: int = 0) -> bytes:
+def tcp(position: int, data: bytes, flags: int = 16) -> bytes:
+    return struct.pack(">HHIIBBHHH", 5060, 5060, position, 0, 5 << 4, flags, 1000, 0, 0) + data
+
+
+def packet(payload: bytes, flags: int = 0, protocol: int = 17) -> bytes:
     addresses = socket.inet_aton("203.0.113.1") + socket.inet_aton("203.0.113.10")
     return (
         b"\x08\x00"
-        + struct.pack(">BBHHHBBH", 0x45, 0, 20 + len(payload), 7, flags, 64, 17, 0)
+        + struct.pack(">BBHHHBBH", 0x45, 0, 20 + len(payload), 7, flags, 64, protocol, 0)
         + addresses
         + payload
     )

@@ -48,7 +48,8 @@ class Message(Lines):
             found = self.match_of(b"cseq") or _cseq(self._single(b"cseq").raw)
             if found is None:
                 raise ParseError("expected a number and a method", "CSeq", 0)
-            value = CSeq(int(found[1]), METHOD_NAMES.get(found[2]) or found[2].decode("ascii"))
+            digits, method = found.groups()
+            value = CSeq(int(digits), METHOD_NAMES.get(method) or method.decode("ascii"))
             self._values[b"cseq"] = value
         return value
 

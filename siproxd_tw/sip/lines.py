@@ -15,7 +15,7 @@ reason, and ``apply(message.original, message.edits()) == bytes(message)`` at al
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any, Self, cast
 
 from siproxd_tw.edits import Edit, apply, compose
@@ -27,6 +27,7 @@ __all__ = ["Lines", "Places"]
 _digits = re.compile(rb"[0-9]+")
 _NOTHING: Mapping[int, Any] = {}
 _NONE: frozenset[bytes] = frozenset()
+_UNREAD: Any = object()
 
 
 class Places(dict[bytes, int]):
@@ -91,7 +92,7 @@ class Lines:
         self._matches = matches
         self._bytes: bytes | None = original
         self._made: dict[int, Field] = {}  # by line
-        self._first: dict[bytes, Field] = {}  # of the names in `_moved`, for which `_where` is wrong
+        self._first: dict[bytes, Field | None] = {}  # of the names in `_moved`, for which `_where` is wrong
         self._elements: dict[bytes, Element] = {}  # the first element of each name, if it was asked for
         # Values as they are asked for often; immutable, so that copies take them along.
         self._values: dict[bytes, Any] = {}
@@ -123,7 +124,8 @@ class Lines:
     def _current(self, name: bytes | None = None) -> Iterator[Field]:
         """The header fields, or those of one name, in order."""
         last = len(self._names)
-        for index in range(1, last + 1):
+        start = 1 if name is None or self._inserted else self._where.get(name, last)
+        for index in range(start, last + 1):
             for field in self._inserted.get(index, ()):
                 if name is None or field.name == name:
                     yield field
@@ -147,24 +149,15 @@ class Lines:
         if name not in self._moved:
             index = self._where.get(name)
             return None if index is None else self._field(index)
-        field = self._first.get(name)
-        if field is None:
-            if self._inserted:
-                field = next(self._current(name), None)
-            else:
-                names, removed = self._names, self._removed
-                for index in range(self._where[name], len(names)):
-                    if names[index] == name and index not in removed:
-                        field = self._field(index)
-                        break
-            if field is not None:
-                self._first[name] = field
+        field: Field | None = self._first.get(name, _UNREAD)
+        if field is _UNREAD:
+            self._first[name] = field = next(self._current(name), None)
         return field
 
     def all(self, name: bytes) -> list[Field]:
         """Return all fields of this name, in order."""
         if name in self._moved:
-            return list(self._current(name))
+            return [] if self.first(name) is None else list(self._current(name))
         index = self._where.get(name)
         if index is None:
             return []
@@ -172,6 +165,12 @@ class Lines:
             return [self._field(index)]
         names = self._names
         return [self._field(at) for at in range(index, len(names)) if names[at] == name]
+
+    def all_of(self, names: Collection[bytes]) -> list[Field]:
+        """Return all fields with one of these names, in order; for none at all that costs next to nothing."""
+        if not any(name in self._where or name in self._moved for name in names):
+            return []
+        return [field for field in self._current() if field.name in names]
 
     def value(self, name: bytes) -> bytes | None:
         """Return the value of the first field of this name."""

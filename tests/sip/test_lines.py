@@ -265,7 +265,10 @@ def check_views(message: Message) -> None:
     fields = message.fields
     assert list(message.header_lines()) == [(field.name, field.raw) for field in fields]
     assert bytes(message).startswith(b"".join([message.start_line.raw, *[field.raw for field in fields]]))
-    for name in {b"nowhere", *(field.name for field in fields)}:
+    some = {b"via", b"x-new", b"nowhere"}
+    assert message.all_of(some) == [field for field in fields if field.name in some]
+    assert message.all_of({b"nowhere"}) == []
+    for name in {b"nowhere", b"x-new", *(field.name for field in fields)}:
         named = [field for field in fields if field.name == name]
         assert message.all(name) == named
         assert message.first(name) is (named[0] if named else None)

@@ -232,7 +232,7 @@ class ProxyCore:
             self._log.debug("dropped a response from {peer} that matches no request", peer=peer)
 
     def _returned(self, event: ResponseReceived) -> None:
-        branch, response = event.transaction.user, event.response
+        branch, response = event.user, event.response
         if not isinstance(branch, Branch):
             return  # to a CANCEL of ours
         if response.status == 100:  # for us alone: the server lives (16.7 step 5)

@@ -50,6 +50,10 @@ NEVER = float("inf")
 Key = tuple[object, ...]
 
 
+#: Stands where a request was that nobody needs any more.
+NO_REQUEST = Request.build("NONE", b"sip:nobody.invalid", [])
+
+
 class ServerTransaction(Transaction):
     """A request that we have to answer (17.2)."""
 
@@ -77,8 +81,13 @@ class ServerTransaction(Transaction):
         return self.state not in (State.TRYING, State.PROCEEDING)
 
     def let_go(self) -> None:
-        """Release the user."""
+        """Release the user, and the request.
+
+        For half a minute from now on all that is needed is the response, for retransmissions: what is
+        released here is nine tenths of the memory of a transaction.
+        """
         user, self.user = self.user, None
+        self.request = NO_REQUEST
         if hasattr(user, "end"):
             user.end()
 
@@ -105,8 +114,10 @@ class ClientTransaction(Transaction):
         self.cancel_sent = False
 
     def let_go(self) -> None:
-        """Release the user."""
+        """Release the user, and the request: what comes now is retransmissions of its response."""
         self.user = None
+        self.request = NO_REQUEST
+        self.last = b""
 
 
 class RequestReceived(NamedTuple):
@@ -136,6 +147,8 @@ class ResponseReceived(NamedTuple):
 
     transaction: ClientTransaction
     response: Response
+    user: Any = None
+    """What the request was sent with."""
 
 
 class StrayResponse(NamedTuple):
@@ -256,13 +269,16 @@ class TransactionLayer:
             self._events.append(StrayResponse(response, flow))
             return
         timer_c = transaction.deadlines.get(Input.TIMER_C)
+        user = transaction.user
         actions = self._advance(transaction, input_for(response.status), now)
         if response.status == 100 and timer_c is not None:
             transaction.deadlines[Input.TIMER_C] = timer_c  # only 101 to 199 start it anew (16.7 step 2)
         if Action.SEND_ACK in actions:
             self._out.append((bytes(ack_for(transaction.request, response)), transaction.flow))
         if Action.TO_USER in actions:
-            self._events.append(ResponseReceived(transaction, response))
+            self._events.append(ResponseReceived(transaction, response, user))
+            if response.status >= 200 and transaction.machine is NON_INVITE_CLIENT:
+                transaction.let_go()
         if transaction.cancel_wanted and transaction.state is State.PROCEEDING:
             self._send_cancel(transaction, now)
 
@@ -311,6 +327,8 @@ class TransactionLayer:
     def respond(self, transaction: ServerTransaction, response: Response, now: float) -> None:
         """Answer the request of `transaction`."""
         self._advance(transaction, input_for(response.status), now, bytes(response))
+        if response.status >= 200 and transaction.machine is NON_INVITE_SERVER:
+            transaction.let_go()
 
     def cancel(self, transaction: ClientTransaction, now: float, headers: Sequence[bytes] = ()) -> None:
         """Cancel an INVITE: now, or as soon as a provisional response has come (9.1).

@@ -73,7 +73,7 @@ class Call:
     state: State = State.CALLING
     rang: bool = False
     status: int | None = None
-    """The final status of the INVITE at the caller."""
+    """The final status of the INVITE."""
     heard: asyncio.Event = field(default_factory=asyncio.Event)
     """Set when a provisional response with a tag has come."""
     acknowledged: asyncio.Event = field(default_factory=asyncio.Event)
@@ -81,6 +81,8 @@ class Call:
     """The methods of the requests from the other party."""
     invite: Any = None
     """The INVITE transaction."""
+    responses: asyncio.Queue[Response | None] = field(default_factory=asyncio.Queue)
+    """Those of the last request; None is the end without any."""
     ack: bytes = b""
     acked: int = 0
     """The CSeq of the INVITE that `ack` belongs to."""
@@ -116,7 +118,7 @@ class Call:
     async def _try(self, method: str, headers: Sequence[bytes]) -> tuple[int, bytes]:
         self.cseq += 1
         body = self.endpoint.description if method == "INVITE" else b""
-        responses: asyncio.Queue[Response | None] = asyncio.Queue()
+        self.responses = responses = asyncio.Queue[Response | None]()
         transaction = self.endpoint.send(
             self.request(method, self.cseq, headers, body), self.hop, (self, responses)
         )
@@ -194,6 +196,7 @@ class Call:
 
     def answer(self, status: int, body: bytes = b"") -> None:
         """Respond to the INVITE."""
+        self.status = status if status >= 200 else None
         self.endpoint.respond(self.invite, status, body)
 
     def refuse(self, status: int) -> None:
@@ -359,8 +362,8 @@ class Endpoint(asyncio.DatagramProtocol):
         self._timer = None if at is None else self._loop.call_at(at, self._expired)
 
     def _event(self, event: Event) -> None:
-        if isinstance(event, ResponseReceived) and event.transaction.user:
-            call, responses = event.transaction.user
+        if isinstance(event, ResponseReceived) and event.user:
+            call, responses = event.user
             if event.response.status // 100 == 2 and event.transaction.request.method == "INVITE":
                 call.accepted(event.response)
             responses.put_nowait(event.response)
@@ -421,5 +424,7 @@ class Endpoint(asyncio.DatagramProtocol):
         method = transaction.request.method
         call.seen.append(method)
         if method == "BYE":
+            if call.state is State.CALLING:  # the 2xx is lost, each time, and there will not be another one
+                call.responses.put_nowait(None)
             call.state = State.OVER
         self.respond(transaction, 200, self.description if method == "INVITE" else b"")

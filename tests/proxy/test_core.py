@@ -296,7 +296,7 @@ def test_a_response_without_the_via_of_its_request(bench: Bench, status: int) ->
     response = response_to(bench.client().request, status)
     for via in reversed(response.vias()[1:]):
         response.remove_element(via, "test")
-    bench.core.event_received(ResponseReceived(bench.client(), response))
+    bench.core.event_received(ResponseReceived(bench.client(), response, bench.client().user))
     assert bench.happened() == ([] if status == 180 else [f"502 to {PHONE}"])
     what = "dropped response" if status == 180 else "refused"
     assert counted(bench, f"{what}: response without the Via of its request") == 1

@@ -162,7 +162,7 @@ def test_client_side_of_a_call() -> None:
     peer.advance(0.5)
     assert peer.layer.messages_to_send() == copies == [(bytes(sent), "flow")]
     [ringing] = peer.receive(response_to(sent, 180, to_tag=b"b1"))
-    assert ringing == ResponseReceived(transaction, ringing.response)
+    assert ringing == ResponseReceived(transaction, ringing.response, "context")
     assert transaction.user == "context"
     assert peer.advance(30.0) == []
     assert peer.sent() == []
@@ -274,7 +274,11 @@ def test_a_connection_that_fails(answered: bool) -> None:
 
 
 def test_who_keeps_something_with_a_transaction_is_let_go() -> None:
-    """When it is over: a circle of references would be left to the garbage collector."""
+    """When its work is done: an INVITE at its end, others with their final response.
+
+    For the time that retransmissions may come the request is not needed, and a circle of references would be
+    left to the garbage collector.
+    """
 
     class Kept:
         ended = 0
@@ -286,15 +290,26 @@ def test_who_keeps_something_with_a_transaction_is_let_go() -> None:
     asked = request("OPTIONS")
     peer.layer.begin(asked, "flow", 0.0, reply="reply", user=kept)
     [received] = peer.events()
-    peer.answer(received.transaction, 200)
-    assert kept.ended == 0
+    transaction = received.transaction
+    assert transaction.request is asked
+    peer.answer(transaction, 200)
+    assert (kept.ended, transaction.user) == (1, None)
+    assert transaction.request is not asked
+    peer.sent()
+    assert peer.receive(asked) == []  # again
+    assert peer.sent() == ["SIP/2.0 200 OK"]
+    info = request("INFO", branch="z9hG4bKours")
+    client = peer.layer.request(info, "flow", 0.0, user=kept)
+    [back] = peer.receive(response_to(info, 200))
+    assert (back.user, client.user, client.last) == (kept, None, b"")
+    assert peer.receive(response_to(info, 200)) == []
+    invite = request()
+    peer.layer.begin(invite, "flow", 0.0, reply="reply", user=kept)
+    [called] = peer.events()
+    peer.answer(called.transaction, 200)
+    assert (kept.ended, called.transaction.user) == (1, kept)
     peer.advance(33.0)
-    assert kept.ended == 1
-    assert received.transaction.user is None
-    client = peer.layer.request(request("INFO", branch="z9hG4bKours"), "flow", 33.0, user=kept)
-    peer.receive(response_to(client.request, 200))
-    peer.advance(39.0)
-    assert client.user is None
+    assert (kept.ended, called.transaction.user) == (2, None)
     assert peer.layer.idle
 
 

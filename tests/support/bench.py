@@ -176,7 +176,7 @@ class Bench:
         transaction = self.client(client)
         response = parse(wire(answer(transaction.request, status, *headers, tag=tag, body=body)))
         assert isinstance(response, Response)
-        self.core.event_received(ResponseReceived(transaction, response))
+        self.core.event_received(ResponseReceived(transaction, response, transaction.user))
 
     def client(self, index: int = -1) -> ClientTransaction:
         """Return one of the requests that we sent, by default the last."""

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 from ipaddress import IPv6Address, ip_address, ip_network
 
 from zope.interface import implementer
@@ -112,6 +113,7 @@ def _family(host: str) -> int:
     return 6 if ":" in host else 4
 
 
+@lru_cache(maxsize=1024)
 def _by_value(host: str) -> str:
     """Return an IP address in its usual form, a name as it is."""
     try:

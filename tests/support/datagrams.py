@@ -277,12 +277,14 @@ class MemoryNetwork(MemoryStreams):
         self.bound[port.address] = port
 
     def _taken(self, address: HostPort) -> bool:
-        any_address = "::" if ":" in address[0] else "0.0.0.0"
+        host, number = address
+        any_address = "::" if ":" in host else "0.0.0.0"
+        if host != any_address:
+            places = ((host, number), (any_address, number))
+            return any(place in self.bound or place in self._peers for place in places)
         return any(
-            number == address[1]
-            and ((":" in host) == (":" in any_address))
-            and (host in (address[0], any_address) or address[0] == any_address)
-            for host, number in [*self.bound, *self._peers]
+            number == port and ((":" in there) == (":" in any_address))
+            for there, port in [*self.bound, *self._peers]
         )
 
     def unbind(self, port: MemoryPort) -> None:

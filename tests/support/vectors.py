@@ -4,12 +4,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+import tarfile
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent.parent / "vectors"
 CAPTURED = Path(__file__).resolve().parents[2].parent / "shared" / "vectors"
+PROTOS = "protos-c07-sip"
+"""The test material c07-sip of the University of Oulu: the name of an archive and of the folder in it."""
 TESTS_OF_CAPTURED = "*_captured.py"
 """The tests that need that folder, as pytest matches paths: the asterisk goes over folders."""
 
@@ -38,6 +41,35 @@ def load(root: Path, corpus: str) -> list[Vector]:
 def captured(kind: str = "sip-") -> list[Vector]:
     """Read every vector beside the checkout whose kind starts with `kind`."""
     return _read(CAPTURED, CAPTURED / "MANIFEST.json", lambda entry: entry["kind"].startswith(kind))
+
+
+def protos() -> Iterator[tuple[str, list[bytes]]]:
+    """Yield the name and the messages, an INVITE and what ends it, of each PROTOS test case; see `filled`."""
+    with tarfile.open(CAPTURED / f"{PROTOS}-public.tar.xz") as archive:
+        for member in archive:
+            file = archive.extractfile(member) if member.name.startswith(f"{PROTOS}/") else None
+            if file is not None:
+                yield member.name.partition("/")[2], list(_packets(file.read()))
+
+
+def _packets(data: bytes) -> Iterator[bytes]:
+    """Split a test case: before each message stands its length."""
+    while data:
+        length, _, rest = data.partition(b" ")
+        yield rest[: int(length)]
+        data = rest[int(length) :]
+
+
+def filled(template: bytes, number: int, **values: str) -> bytes:
+    """Put values for the ``<Tag>``s of a PROTOS message; a keyword's underscore is their hyphen.
+
+    `number` makes the call another one than those before.
+    """
+    values = {"Call_ID": f"c{number}", "CSeq": str(number + 1), "Branch_ID": f"b{number}", **values}
+    for tag, value in values.items():
+        template = template.replace(b"<%s>" % tag.replace("_", "-").encode(), value.encode())
+    length = len(template.partition(b"\r\n\r\n")[2])
+    return template.replace(b"<Content-Length>", b"%d" % length)
 
 
 def _read(root: Path, listing: Path, wanted: Callable[[dict[str, str]], bool]) -> list[Vector]:

@@ -30,6 +30,7 @@ from tests.network.kamailio import (
     DATAGRAM_PORT,
     DOMAIN,
     IMPOSTOR_DOMAIN,
+    MUTUAL_DOMAIN,
     SIX_DOMAIN,
     SIX_TLS_DOMAIN,
     TCP_DOMAIN,
@@ -52,6 +53,7 @@ WAYS = {
     TLS_DOMAIN: (5061, "tls"),
     IMPOSTOR_DOMAIN: (5061, "tls"),
     UNKNOWN_DOMAIN: (5061, "tls"),
+    MUTUAL_DOMAIN: (5061, "tls"),
     SIX_DOMAIN: (5060, "auto"),
     SIX_TLS_DOMAIN: (5061, "tls"),
     DATAGRAM_DOMAIN: (DATAGRAM_PORT, "auto"),
@@ -99,16 +101,22 @@ class Surroundings:
     """Provider and proxy, running, and no phones yet."""
 
     def __init__(
-        self, network: Network, directory: Path, directives: Sequence[tuple[str, object]] = ()
+        self,
+        network: Network,
+        directory: Path,
+        directives: Sequence[tuple[str, object]] = (),
+        *,
+        serves_tls: bool = True,
     ) -> None:
-        """Start them; `directives` are more of them for the configuration of the proxy."""
+        """Start them; `directives` are more of them for the proxy, `serves_tls` gives it a certificate."""
         self.directory = directory
         self.hosts = Topology(network)
         self.certificates = Certificates(directory / "certificates")
         self.provider = Provider(self.hosts.provider, directory / "kamailio", certificates=self.certificates)
         gateway = self.hosts.gateway
-        self.certificate = self.certificates.issue("gateway", *gateway.addresses)
-        tls = [("tls_certificate", self.certificate), ("tls_ca", self.certificates.authority)]
+        tls: list[tuple[str, object]] = [("tls_ca", self.certificates.authority)]
+        if serves_tls:
+            tls.append(("tls_certificate", self.certificates.issue("gateway", *gateway.addresses)))
         self.gateway = Gateway(
             gateway,
             ("in0", "out0"),

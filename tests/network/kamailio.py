@@ -21,14 +21,17 @@ DATAGRAM_PORT = 5070
 IMPOSTOR_DOMAIN, UNKNOWN_DOMAIN = f"impostor.{DOMAIN}", f"unknown.{DOMAIN}"
 """For the first one the provider shows a certificate of another domain, for the second one that of an
 authority which nobody knows."""
+MUTUAL_DOMAIN = f"mutual.{DOMAIN}"
+"""Here the provider wants to see a certificate, too."""
 PASSWORD = "secret"
 """Every account of the provider has this one."""
 
 TLS_PROFILE = """\
 [{profile}]
 method = TLSv1.2+
-verify_certificate = no
-require_certificate = no
+verify_certificate = {asks}
+require_certificate = {asks}
+ca_list = {authority}
 private_key = {certificate}
 certificate = {certificate}
 """
@@ -50,7 +53,7 @@ class Provider:
         self._control = f"unix:{directory / 'control'}"
         domains = {"DOMAIN": DOMAIN, "TCP_DOMAIN": TCP_DOMAIN, "TLS_DOMAIN": TLS_DOMAIN}
         domains |= {"SIX_DOMAIN": SIX_DOMAIN, "SIX_TLS_DOMAIN": SIX_TLS_DOMAIN}
-        domains |= {"DATAGRAM_DOMAIN": DATAGRAM_DOMAIN}
+        domains |= {"DATAGRAM_DOMAIN": DATAGRAM_DOMAIN, "MUTUAL_DOMAIN": MUTUAL_DOMAIN}
         texts = {**domains, "CONTROL": self._control, "PASSWORD": PASSWORD}
         if certificates is not None:
             texts["TLS_CONFIG"] = str(_tls_profiles(host, directory, certificates))
@@ -102,15 +105,20 @@ def _tls_profiles(host: Host, directory: Path, certificates: Certificates) -> Pa
     """Write the configuration of the module tls: which certificate is shown to whom."""
     usual = certificates.issue("provider", TLS_DOMAIN, SIX_TLS_DOMAIN, DOMAIN, *host.addresses)
     path = directory / "tls.cfg"
-    profiles = [
-        TLS_PROFILE.format(profile=f"{kind}:default", certificate=usual) for kind in ("server", "client")
-    ]
     others = {
         IMPOSTOR_DOMAIN: certificates.issue("somebody.test"),
         UNKNOWN_DOMAIN: certificates.issue(UNKNOWN_DOMAIN, unknown=True),
+        MUTUAL_DOMAIN: certificates.issue(MUTUAL_DOMAIN),
     }
+
+    def profile(of: str, certificate: Path, asks: str = "no") -> str:
+        return TLS_PROFILE.format(
+            profile=of, certificate=certificate, asks=asks, authority=certificates.authority
+        )
+
+    profiles = [profile(f"{kind}:default", usual) for kind in ("server", "client")]
     for name, certificate in others.items():
-        profile = TLS_PROFILE.format(profile=f"server:{host.address}:5061", certificate=certificate)
-        profiles.append(f"{profile}server_name = {name}\n")
+        asks = "yes" if name == MUTUAL_DOMAIN else "no"
+        profiles.append(profile(f"server:{host.address}:5061", certificate, asks) + f"server_name = {name}\n")
     path.write_text("\n".join(profiles))
     return path

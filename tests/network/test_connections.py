@@ -29,8 +29,8 @@ LARGE = 1500
 
 @pytest.fixture(scope="module")
 def surroundings(network: Network, directory: Path) -> Iterator[Surroundings]:
-    """Provider and a proxy that has little patience with connections."""
-    surroundings = Surroundings(network, directory, [("tcp_timeout", IDLE)])
+    """Provider and a proxy that has little patience with connections, and no certificate."""
+    surroundings = Surroundings(network, directory, [("tcp_timeout", IDLE)], serves_tls=False)
     yield surroundings
     surroundings.gateway.ends()
 
@@ -124,7 +124,7 @@ def test_pings_are_answered_and_keep_a_connection(surroundings: Surroundings, bo
 
 
 def test_a_connection_with_a_registrar_is_kept(surroundings: Surroundings, bob: Phone) -> None:
-    """However long it is idle: a provider by TLS has no other way to call a phone that it knows by it."""
+    """However long it is idle: who does not listen for TLS can be called by no other way."""
     with Talker("tina", surroundings.hosts.guest, f"{INSIDE}1", domain=TLS_DOMAIN) as phone:
         assert phone.register().startswith("SIP/2.0 200 ")
         begun = time.monotonic()

@@ -12,7 +12,7 @@ import pytest
 from tests.network.baresip import Call, Phone
 from tests.network.bed import ALICE_TONE, BOB_TONE, INSIDE, OUTSIDE, Surroundings
 from tests.network.capture import Capture
-from tests.network.kamailio import IMPOSTOR_DOMAIN, TLS_DOMAIN, UNKNOWN_DOMAIN
+from tests.network.kamailio import IMPOSTOR_DOMAIN, MUTUAL_DOMAIN, TLS_DOMAIN, UNKNOWN_DOMAIN
 from tests.network.programs import until
 from tests.network.talker import Talker
 
@@ -113,6 +113,12 @@ def test_a_provider_that_proves_nothing_gets_nothing(surroundings: Surroundings,
     assert len(warnings) == 1, warnings
     assert domain in warnings[0], warnings[0]
     assert not surroundings.provider.requests("REGISTER", asked), "not one request got there"
+
+
+def test_a_provider_that_asks_for_a_certificate_gets_ours(surroundings: Surroundings) -> None:
+    """Who listens for TLS has one, and shows it where it is asked for."""
+    with Talker("guest", surroundings.hosts.guest, f"{INSIDE}1", domain=MUTUAL_DOMAIN) as guest:
+        assert guest.register().startswith("SIP/2.0 200 ")
 
 
 def test_a_renewed_certificate_is_shown_without_a_restart(surroundings: Surroundings) -> None:

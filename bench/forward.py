@@ -127,7 +127,7 @@ class Proxy:
 
 def home(user: int) -> Address:
     """Return where the phone of a user is."""
-    return Address(f"10.0.{user // 250}.{user % 250}", 5062)
+    return Address(f"10.0.{(user + 10) // 250}.{(user + 10) % 250}", 5062)
 
 
 def register(user: int, branch: int, cseq: int = 1) -> bytes:
@@ -151,9 +151,9 @@ def request(method: str, branch: int, body: bytes = b"", tag: str = "") -> bytes
     return (
         f"{method} sip:bob@203.0.113.50 SIP/2.0\r\n"
         f"Via: SIP/2.0/UDP 10.0.0.10:5062;branch=z9hG4bK{method}{branch};rport\r\n{route}"
-        f'Max-Forwards: 70\r\nFrom: "Alice" <sip:u10@provider.test>;tag=f{branch}\r\n'
+        f'Max-Forwards: 70\r\nFrom: "Alice" <sip:u0@provider.test>;tag=f{branch}\r\n'
         f"To: <sip:bob@provider.test>{to}\r\nCall-ID: call{branch}@10.0.0.10\r\nCSeq: 2 {method}\r\n"
-        f"Contact: <sip:u10@10.0.0.10:5062>\r\nUser-Agent: bench/1\r\nAllow: INVITE, ACK, CANCEL, BYE\r\n"
+        f"Contact: <sip:u0@10.0.0.10:5062>\r\nUser-Agent: bench/1\r\nAllow: INVITE, ACK, CANCEL, BYE\r\n"
         f"Supported: replaces, timer\r\nContent-Type: application/sdp\r\nContent-Length: {len(body)}\r\n\r\n"
     ).encode() + body
 

@@ -19,7 +19,7 @@ from siproxd_tw.sip.message import Request
 __all__ = ["Access", "unavailable", "validate"]
 
 #: How many hosts the lists are not asked for again.
-MOST_HOSTS = 10_000
+MOST_HOSTS = 100_000
 
 _INSIDE = Side.INSIDE
 

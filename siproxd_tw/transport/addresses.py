@@ -32,7 +32,7 @@ __all__ = ["CHECK", "GatewayAddresses"]
 
 CHECK = 5.0
 """Seconds between two looks at the interfaces."""
-MOST_PEERS = 4096
+MOST_PEERS = 100_000
 """Peers of whom it is remembered where they are."""
 
 _Answers = tuple[str | None, str | None, str | None]

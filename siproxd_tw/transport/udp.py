@@ -40,7 +40,7 @@ BATCH = 16 * 1024
 """Bytes read from one socket before the others have their turn: some twenty messages, a millisecond of
 work. Twisted's own bound, 256 kB, lets a burst of SIP hold up the media."""
 
-MOST_HOSTS = 10_000
+MOST_HOSTS = 100_000
 """Peers that are known to be addresses and no names."""
 
 Received = Callable[[bytes, ITransport, Address], None]

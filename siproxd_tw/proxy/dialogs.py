@@ -19,6 +19,10 @@ __all__ = ["Dialogs", "Party"]
 #: subscriptions refresh within an hour or so; a call without either may be long.
 LIFE = 86_400.0
 
+#: Seconds without any message after which a phone that only rings is forgotten. Its provisional responses
+#: come each minute (RFC 3261 13.3.1.1); when another phone takes the call, no message says that it is over.
+EARLY = 600.0
+
 #: Seconds that a party is still known after BYE: late retransmissions find it (64*T1).
 LINGER = 32.0
 
@@ -35,6 +39,10 @@ class Party:
     """When this is forgotten, in seconds of the clock."""
     heard: float = 0.0
     """When its Contact was learnt."""
+    life: float = LIFE
+    """Seconds that it stays known after it was asked for."""
+    over: bool = False
+    """Whether the dialog has ended: nothing prolongs the rest of its time."""
 
 
 class Dialogs:
@@ -46,17 +54,28 @@ class Dialogs:
     def __len__(self) -> int:
         return len(self._parties)
 
-    def remember(self, call_id: bytes, tag: bytes, contact: bytes, flow: Flow, now: float) -> None:
-        """Note that the phone with `tag` is at `contact`: its remote target (12.1, 12.2)."""
-        self._parties[call_id, tag] = Party(contact, flow, now + LIFE, now)
+    def remember(
+        self, call_id: bytes, tag: bytes, contact: bytes, flow: Flow, now: float, status: int = 0
+    ) -> None:
+        """Note that the phone with `tag` is at `contact`: its remote target (12.1, 12.2).
+
+        `status` is that of the response that says so, 0 for a request. A response does not bring back
+        what is over: where ACKs are lost, a 2xx still comes after the BYE. A request does: an INVITE
+        that was challenged comes again with credentials.
+        """
+        known = self._parties.get((call_id, tag)) if status else None
+        if known is not None and known.over:
+            return
+        life = EARLY if 100 <= status < 200 and (known is None or known.life == EARLY) else LIFE
+        self._parties[call_id, tag] = Party(contact, flow, now + life, now, life)
 
     def find(self, call_id: bytes, tag: bytes, now: float) -> Party | None:
         """Return the phone with `tag` in `call_id`; being asked for keeps it known."""
         party = self._parties.get((call_id, tag))
         if party is None or party.until < now:
             return None
-        if party.until > now + LINGER:
-            party.until = now + LIFE
+        if not party.over:
+            party.until = now + party.life
         return party
 
     def ended(self, call_id: bytes, tags: tuple[bytes, bytes], now: float) -> None:
@@ -65,6 +84,7 @@ class Dialogs:
             party = self._parties.get((call_id, tag))
             if party is not None:
                 party.until = min(party.until, now + LINGER)
+                party.over = True
 
     def expire(self, now: float) -> None:
         """Forget what is over."""

@@ -34,8 +34,9 @@ TARGET_METHODS = frozenset({"INVITE", "UPDATE", "SUBSCRIBE", "NOTIFY", "REFER"})
 #: Requests that leave no route set behind.
 UNROUTED_METHODS = frozenset({"ACK", "BYE", "CANCEL", "REGISTER"})
 
-#: Transports whose clients share their connection with requests of the server (RFC 5923 section 5).
-CONNECTED = frozenset({"TCP", "TLS"})
+#: Transports that know who is at the other end, so that we may offer to be called by a connection of ours:
+#: where we have a certificate to show for it (RFC 5923 sections 5 and 9).
+SHARED = frozenset({"TLS"})
 
 
 class Dress:
@@ -49,6 +50,8 @@ class Dress:
         masquerade: Masquerade,
         references: References,
         dialogs: Dialogs,
+        *,
+        has_certificate: bool = False,
     ) -> None:
         self._config = config
         self._addresses = addresses
@@ -56,6 +59,7 @@ class Dress:
         self._masquerade = masquerade
         self._references = references
         self._dialogs = dialogs
+        self._has_certificate = has_certificate
 
     # who we are
 
@@ -115,7 +119,11 @@ class Dress:
         transport = out.transport
         if outside and self._config.single_via:
             vias.hide(request)
-        add_via(request, self.host(out), transport.local.port, branch, transport=transport.name, rport=rport)
+        flags = b";rport" if rport else b""
+        if self._has_certificate and transport.name in SHARED:
+            flags += b";alias"
+        name = transport.name
+        add_via(request, self.host(out), transport.local.port, branch, transport=name, flags=flags)
 
     def _record_routes(self, copy: Request, source: Flow, out: Flow) -> None:
         """Record us towards a phone; towards the other phone as well where it cannot use the same URI.
@@ -182,9 +190,9 @@ class Dress:
     def _remember(self, message: Message, contact: bytes, flow: Flow, tag: bytes, now: float) -> None:
         if not tag or message.cseq.method not in TARGET_METHODS:
             return
-        if isinstance(message, Response) and message.status >= 300:
-            return
-        self._dialogs.remember(message.call_id, tag, contact, flow, now)
+        status = message.status if isinstance(message, Response) else 0
+        if status < 300:
+            self._dialogs.remember(message.call_id, tag, contact, flow, now, status)
 
     def _say_user_agent(self, message: Message) -> None:
         if self._config.ua_string:

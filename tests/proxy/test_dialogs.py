@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from siproxd_tw.interfaces import Address, Flow, Side
-from siproxd_tw.proxy.dialogs import LIFE, LINGER, Dialogs
+from siproxd_tw.proxy.dialogs import EARLY, LIFE, LINGER, Dialogs
 
 FLOW = Flow(None, Address("10.0.0.10", 5062), Side.INSIDE)
 CONTACT = b"sip:alice@10.0.0.10:5062;line=%37F"
@@ -79,3 +79,33 @@ def test_a_second_end_does_not_bring_it_back() -> None:
     dialogs.ended(b"c1", (b"a1", b"b1"), 100.0)
     dialogs.ended(b"c1", (b"a1", b"b1"), 120.0)
     assert contact_of(dialogs, b"c1", b"a1", 101.0 + LINGER) is None
+
+
+def test_a_2xx_that_comes_again_after_the_bye_does_not_bring_it_back() -> None:
+    """The callee repeats it until there is an ACK, which may be lost several times."""
+    dialogs = Dialogs()
+    dialogs.remember(b"c1", b"b1", CONTACT, FLOW, 0.0, 200)
+    dialogs.ended(b"c1", (b"a1", b"b1"), 100.0)
+    dialogs.remember(b"c1", b"b1", CONTACT, FLOW, 101.0, 200)
+    assert contact_of(dialogs, b"c1", b"b1", 101.0 + LINGER) is None
+
+
+def test_an_invite_with_credentials_begins_anew() -> None:
+    """Its Call-ID and tag are those of the one that was challenged and is over (RFC 3261 22.2)."""
+    dialogs = Dialogs()
+    dialogs.remember(b"c1", b"a1", CONTACT, FLOW, 0.0)
+    dialogs.ended(b"c1", (b"a1", b"b1"), 1.0)
+    dialogs.remember(b"c1", b"a1", CONTACT, FLOW, 2.0)
+    assert contact_of(dialogs, b"c1", b"a1", LIFE) == CONTACT
+
+
+def test_a_phone_that_only_rang_is_forgotten_soon() -> None:
+    """Nobody may ever say that its dialog is over; one that has taken the call stays, whatever comes late."""
+    dialogs = Dialogs()
+    for tag in (b"b1", b"b2"):
+        dialogs.remember(b"c1", tag, CONTACT, FLOW, 0.0, 180)
+    assert contact_of(dialogs, b"c1", b"b1", EARLY) == CONTACT
+    dialogs.remember(b"c1", b"b2", CONTACT, FLOW, 9.0, 200)
+    dialogs.remember(b"c1", b"b2", CONTACT, FLOW, 10.0, 180)
+    assert contact_of(dialogs, b"c1", b"b1", 2 * EARLY + 1) is None
+    assert contact_of(dialogs, b"c1", b"b2", LIFE) == CONTACT

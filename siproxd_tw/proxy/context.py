@@ -40,6 +40,8 @@ class Branch:
     """A final response that is no success, and from where it came: one of those to choose from (16.7)."""
     over: bool = False
     """Whether nothing is expected of it any more: answered, failed, or another one has taken its place."""
+    earlier: Branch | None = None
+    """The attempt by a phone's connection, which may still bring an answer, where this is one to its Contact."""
     failure: str = ""
     """Why it never had a response: "timeout" or "transport"."""
 

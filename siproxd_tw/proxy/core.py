@@ -338,8 +338,10 @@ class ProxyCore:
         if not context.cancelled and not context.answered:
             try:
                 await self._sending.forward(context, branch.target, branch.later)
+                context.branches[-1].earlier = None if branch.over else branch
             except Refused as refusal:
                 self._counters[f"no other server: {refusal.why}"] += 1
+            branch.later = []
         await self._returning.conclude(context)
 
     # ACK and CANCEL

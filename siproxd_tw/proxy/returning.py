@@ -68,6 +68,9 @@ class ResponseProcessing:
         """Process the response of a branch (16.7 steps 4 and 5)."""
         context, status = branch.context, response.status
         self._sending.answered(branch)
+        if branch.earlier is not None and status != 482:  # which says that it has the request already
+            self._give_up_earlier(branch.earlier)
+            branch.earlier = None
         if status < 300:
             success = status >= 200
             if context.answered and not (success and context.method == "INVITE"):
@@ -87,6 +90,12 @@ class ResponseProcessing:
             if status >= 600:
                 self._cancel_others(context, DECLINED_ELSEWHERE)
             await self.conclude(context)
+
+    def _give_up_earlier(self, branch: Branch) -> None:
+        """Wait no more for an answer by a phone's old connection: it has answered by a new one."""
+        branch.over = True
+        if branch.client is not None:
+            self._signalling.cancel(branch.client)
 
     def _cancel_others(self, context: ResponseContext, reason: bytes) -> None:
         """Cancel what still rings elsewhere (16.7 step 10), and say why."""
@@ -131,7 +140,8 @@ class ResponseProcessing:
         A request that is no INVITE and has run into its time-out gets no answer: it would come too
         late (RFC 4320 section 4.2).
         """
-        unreachable = any(branch.failure == "transport" for branch in context.branches)
+        failures = {branch.failure for branch in context.branches}
+        unreachable = "transport" in failures and "timeout" not in failures
         if context.cancelled:
             refusal = Refused(487, "cancelled")
         elif unreachable and context.flow.side is Side.OUTSIDE:

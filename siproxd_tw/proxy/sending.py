@@ -186,6 +186,11 @@ class RequestForwarding:
         silent = client is not None and client.state in (State.CALLING, State.TRYING)
         if client is None or not silent or branch.over or context.cancelled or context.answered:
             return
+        if branch.target.is_flow:
+            # A phone may just be slow, and often nobody can connect to it: both ways may bring its answer.
+            self.counters["phones without a sign of life"] += 1
+            self.failover(branch)
+            return
         self.counters["servers without a sign of life"] += 1
         self.give_up_on(branch, "no response")
         self._signalling.cancel(client)  # an INVITE, should it come to life after all

@@ -219,3 +219,36 @@ def test_n63_the_answer_of_a_request_whose_connection_is_gone(lab):
     lab.advance(0)
     phone.sees("SIP/2.0 200 OK")
     assert len(phone.listener.peers) == 1
+
+
+def test_a_slow_phone(lab):
+    """A phone that takes its time before it says anything is waited for, though nobody can connect to it."""
+    registered(lab)
+    lab.w.send(invite(MASKED, CAROL, f"To: <sip:{ALICE}>", body=SDP.audio("203.0.113.51", 51000)))
+    offered = lab.p.sees("INVITE … SIP/2.0")
+    lab.w.sees("SIP/2.0 100 …")
+    lab.advance(10)
+    lab.w.nothing()
+    lab.p.send(answer(offered, "486 Busy Here"))
+    lab.p.sees("ACK … SIP/2.0")
+    lab.w.sees("SIP/2.0 486 Busy Here")
+    lab.advance(40)
+    lab.w.forget()
+
+
+def test_a_phone_whose_connection_is_dead_and_that_listens(lab):
+    """A phone that has gone without a word is met at its Contact after two seconds, and its answer counts."""
+    phone = lab.party("L", "10.0.0.20", 5066, listens=True)
+    registered(lab, phone, contact="<sip:alice@10.0.0.20:5066>")
+    body = SDP.audio("203.0.113.51", 51000)
+    lab.w.send(invite(MASKED, CAROL, f"To: <sip:{ALICE}>", body=body))
+    lab.w.sees("SIP/2.0 100 …")
+    phone.sees("INVITE … SIP/2.0")  # by the old connection, where nobody is
+    lab.advance(3)
+    again = phone.sees("INVITE sip:alice@10.0.0.20:5066 SIP/2.0")
+    phone.send(answer(again, "486 Busy Here"))
+    phone.sees("ACK … SIP/2.0")
+    lab.w.sees("SIP/2.0 486 Busy Here")
+    lab.advance(40)
+    lab.w.forget()
+    phone.forget()

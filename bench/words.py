@@ -195,7 +195,7 @@ def transaction_key(request: Request) -> object:
 
 def insert_via(request: Request) -> None:
     """Our Via, with a branch that is known."""
-    add_via(request, "198.51.100.1", 5060, b"z9hG4bK0123456789abcdef", transport="UDP", rport=True)
+    add_via(request, "198.51.100.1", 5060, b"z9hG4bK0123456789abcdef", transport="UDP", flags=b";rport")
 
 
 def mask_contact(message: Message) -> None:
@@ -254,7 +254,7 @@ def sent_on(copy: Request, request: Request) -> bytes:
     count_down(copy)
     remove_record_routes(copy, is_mine)
     branch = branch_for(request, Side.INSIDE, KEY)
-    add_via(copy, "198.51.100.1", 5060, branch, transport="UDP", rport=True)
+    add_via(copy, "198.51.100.1", 5060, branch, transport="UDP", flags=b";rport")
     assert copy.top_via.branch
     return bytes(copy)
 

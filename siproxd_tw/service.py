@@ -41,6 +41,7 @@ from siproxd_tw.transport.ports import CannotListen
 from siproxd_tw.transport.stream import StreamTransport
 from siproxd_tw.transport.tls import TLS, TLSUnusable
 from siproxd_tw.transport.udp import UDPTransport
+from siproxd_tw.transport.websocket import WebSocketTransport
 
 __all__ = ["Siproxd"]
 
@@ -130,7 +131,15 @@ class Siproxd(MultiService):
             routing=routing,
             registrar=Registrar(config.registrar, self.location, masquerade, self._registrations_changed),
             dialogs=self._dialogs,
-            dress=Dress(sip, addresses, routing, masquerade, references, self._dialogs),
+            dress=Dress(
+                sip,
+                addresses,
+                routing,
+                masquerade,
+                references,
+                self._dialogs,
+                has_certificate=bool(config.transports.certificate),
+            ),
             negotiation=OfferAnswer(relay),
             config=sip,
             secret=secret,

@@ -104,10 +104,13 @@ def _request_seed(request: Request) -> bytes:
     return b"\0".join(parts)
 
 
-def add_via(request: Request, host: str, port: int, branch: bytes, *, transport: str, rport: bool) -> None:
-    """Put our Via on top (16.6 step 8)."""
-    line = b"Via: SIP/2.0/%b %b;branch=%b" % (transport.encode(), host_port(host, port), branch)
-    request.insert(line + (b";rport" if rport else b""), "Via (16.6 step 8)", before=b"via")
+def add_via(
+    request: Request, host: str, port: int, branch: bytes, *, transport: str, flags: bytes = b""
+) -> None:
+    """Put our Via on top (16.6 step 8); `flags` are parameters without a value, such as ``;rport``."""
+    place = host_port(host, port)
+    line = b"Via: SIP/2.0/%b %b;branch=%b%b" % (transport.encode(), place, branch, flags)
+    request.insert(line, "Via (16.6 step 8)", before=b"via")
 
 
 def _route_line(host: str, port: int, transport: str) -> bytes:

@@ -14,7 +14,8 @@ from siproxd_tw.sip.parser import parse
 from siproxd_tw.sip.uri import parse_uri
 from tests.support.generated import requests, responses
 from tests.support.messages import differences, request, values, wire
-from tests.support.rewriting import PHONE, Wardrobe, branch_of, violations
+from tests.support.rewriting import PHONE, PROVIDER, Wardrobe, branch_of, violations
+from tests.support.signalling import MemoryTransport
 
 VIAS = "Via: SIP/2.0/UDP 203.0.113.1:5060;branch=z9hG4bKours, SIP/2.0/UDP 192.0.2.1;branch=z9hG4bKtheirs"
 
@@ -158,6 +159,19 @@ def test_rport_per_side(inside: bool, outside: bool) -> None:
     for side, expected in ((Side.INSIDE, inside), (Side.OUTSIDE, outside)):
         via = wardrobe.send_on(asked(), side).top_via
         assert (via.param_span(b"rport") is not None) is expected
+
+
+@pytest.mark.parametrize(("certificate", "transport"), [(True, "TLS"), (True, "TCP"), (False, "TLS")])
+def test_connections_are_offered_by_tls_only(certificate: bool, transport: str) -> None:
+    """And only by somebody whom the other end can know again (RFC 5923 section 5)."""
+    wardrobe = Wardrobe(has_certificate=certificate)
+    flow = PROVIDER._replace(
+        transport=MemoryTransport(PROVIDER.transport.local, Side.OUTSIDE, name=transport, reliable=True)
+    )
+    copy = asked()
+    wardrobe.dress.via(copy, flow, b"z9hG4bKours")
+    offered = copy.top_via.param(b"alias") is not None
+    assert offered == (certificate and transport == "TLS")
 
 
 def test_our_port_is_in_everything() -> None:

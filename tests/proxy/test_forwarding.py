@@ -183,7 +183,7 @@ def test_every_one_of_several_passages_is_named() -> None:
 def test_our_via_goes_on_top() -> None:
     """Above the phone's, port always written; rport when it is asked for."""
     copy = message("INVITE", "v: SIP/2.0/UDP 10.0.0.10:5062;branch=z9hG4bKa")
-    add_via(copy, "203.0.113.1", 5060, b"z9hG4bKx", transport="UDP", rport=True)
+    add_via(copy, "203.0.113.1", 5060, b"z9hG4bKx", transport="UDP", flags=b";rport")
     assert lines(copy, b"via") == [
         b"Via: SIP/2.0/UDP 203.0.113.1:5060;branch=z9hG4bKx;rport\r\n",
         b"v: SIP/2.0/UDP 10.0.0.10:5062;branch=z9hG4bKa\r\n",
@@ -194,7 +194,7 @@ def test_our_via_goes_on_top() -> None:
 def test_our_via_without_rport_and_with_ipv6() -> None:
     """An IPv6 address stands in brackets."""
     copy = message()
-    add_via(copy, "2001:db8::1", 5070, b"z9hG4bKx", transport="TCP", rport=False)
+    add_via(copy, "2001:db8::1", 5070, b"z9hG4bKx", transport="TCP")
     assert lines(copy, b"via")[0] == b"Via: SIP/2.0/TCP [2001:db8::1]:5070;branch=z9hG4bKx\r\n"
 
 

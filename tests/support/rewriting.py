@@ -41,7 +41,7 @@ _MAY_CHANGE = frozenset({b"via", b"record-route", b"route", b"max-forwards", b"c
 class Wardrobe:
     """A Dress with everything that it hangs on."""
 
-    def __init__(self, config: SIPConfig | None = None) -> None:
+    def __init__(self, config: SIPConfig | None = None, *, has_certificate: bool = False) -> None:
         self.config = config or SIPConfig()
         self.addresses = two_armed()
         self.location = Location()
@@ -50,7 +50,13 @@ class Wardrobe:
         self.routing = Routing(RoutingConfig(), self.addresses, self.location, self.dialogs, self.config)
         references = References(self.location, self.addresses, self.masquerade)
         self.dress = Dress(
-            self.config, self.addresses, self.routing, self.masquerade, references, self.dialogs
+            self.config,
+            self.addresses,
+            self.routing,
+            self.masquerade,
+            references,
+            self.dialogs,
+            has_certificate=has_certificate,
         )
 
     def send_on(self, received: Request, to: Side, uri: bytes | None = None) -> Request:

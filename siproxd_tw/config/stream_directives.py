@@ -12,7 +12,8 @@ STREAMS: dict[str, tuple[Directive, ...]] = {
         Directive(
             "tcp_timeout",
             Kind.INTEGER,
-            "How long a connection may be idle before it is closed.",
+            "How long a connection may be idle before it is closed. One that we have sent registrations by "
+            "is kept for a day, as calls may come by it.",
             default="300",
             unit="s",
             low=1,

@@ -376,8 +376,9 @@ _AMPLIFICATION = (
         "5",
         "Max-Breadth",
         "",
-        "not done: Max-Breadth passes as it is. A fork has at most ten branches here, the contacts of one "
-        "address of record, and a request that comes back unchanged is refused with 482",
+        "not done: Max-Breadth passes as it is. A fork has as many branches as the address of record has "
+        "contacts, which is ten at most where we are the registrar; a request that comes back unchanged is "
+        "refused with 482",
     ),
     *(_row(section, title, "", "not done, as 5") for section, title in _MAX_BREADTH.items()),
     _row("7", "Security Considerations", "", "says what the document as a whole is for"),

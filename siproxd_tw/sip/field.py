@@ -334,20 +334,21 @@ def _growth(edit: Edit) -> int:
 
 def _param_span(raw: bytes, name: bytes, first: int, last: int) -> tuple[int, int] | None:
     """Return where between `first` and `last` a parameter stands, its semicolon included."""
-    at = raw.lower().find(name, first, last) - 1
+    text = raw[first:last]
+    at = text.lower().find(name) - 1
     if at < 0:
         return None
-    if raw[at] == SEMICOLON and raw[at - 1] > _BLANK and QUOTE not in raw:
+    if text[at] == SEMICOLON and raw[first + at - 1] > _BLANK and QUOTE not in text:
         # The usual case, without quotes and blanks; the rule below takes four times as long.
         end = at + 1 + len(name)
-        if end == last or raw[end] == SEMICOLON:
-            return at, end
-        if raw[end] == _EQUALS:
-            end = raw.find(b";", end, last)
+        if end == len(text) or text[end] == SEMICOLON:
+            return first + at, first + end
+        if text[end] == _EQUALS:
+            end = text.find(b";", end)
             if end < 0:
-                return at, last
-            if raw[end - 1] > _BLANK:
-                return at, end
+                return first + at, last
+            if text[end - 1] > _BLANK:
+                return first + at, first + end
     rule = (found for found in _parameter(raw, first, last) if found[1].lower() == name)
     return next((found.span() for found in rule), None)
 

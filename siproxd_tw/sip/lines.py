@@ -41,8 +41,9 @@ class Places(dict[bytes, int]):
     def __init__(self, names: tuple[bytes, ...]) -> None:
         super().__init__(zip(names[::-1], range(len(names) - 1, -1, -1), strict=True))
         del self[b""]
-        repeated = len(self) + 1 < len(names)
-        self.repeated = frozenset(n for n in self if names.count(n) > 1) if repeated else _NONE
+        self.repeated = _NONE
+        if len(self) + 1 < len(names):
+            self.repeated = frozenset(name for at, name in enumerate(names) if name and self[name] != at)
 
 
 class Lines:
@@ -268,7 +269,7 @@ class Lines:
             self._inserted = {index: [field]}
         else:
             cast(dict[int, list[Field]], self._inserted).setdefault(index, []).insert(position, field)
-        self._write(index)
+        self._write(index, field)
         self._forget(name)
         if before == name:
             self._first[name] = field
@@ -306,12 +307,14 @@ class Lines:
         if field.lines is None:
             self._inserted[field.index].remove(field)
         else:
-            self._removed = {**self._removed, field.index: reason}
+            if self._removed is _NOTHING:
+                self._removed = {}
+            cast(dict[int, str], self._removed)[field.index] = reason
         self._write(field.index)
         self._forget(field.name)
 
-    def _write(self, index: int) -> None:
-        """Put the piece together that stands for a line."""
+    def _write(self, index: int, new: Field | None = None) -> None:
+        """Put the piece together that stands for a line; `new` says that it has only been inserted."""
         self._bytes = None
         if self._pieces is self._lines:
             self._own_pieces()
@@ -321,7 +324,13 @@ class Lines:
             made = self._made.get(index)
             line = (self._lines[index] or b"\r\n") if made is None else made.raw
         inserted = self._inserted.get(index)
-        self._pieces[index] = b"".join([new.raw for new in inserted]) + line if inserted else line
+        if not inserted:
+            self._pieces[index] = line
+        elif inserted[-1] is new:  # the usual place; thousands of lines there cost no more than that each
+            before = self._pieces[index]
+            self._pieces[index] = before[: len(before) - len(line)] + new.raw + line
+        else:
+            self._pieces[index] = b"".join([field.raw for field in inserted]) + line
 
     def _own_pieces(self) -> None:
         """Make pieces that may differ from what was received."""
@@ -384,12 +393,14 @@ class Lines:
         twin._elements = {}
         twin._values = self._values.copy()
         twin._inserted = self._inserted
-        twin._removed = self._removed  # never changed, only replaced
+        twin._removed = self._removed
         twin._moved = self._moved
-        twin._body_edits = self._body_edits  # the same
+        twin._body_edits = self._body_edits  # never changed, only replaced
         if self._pieces is not self._lines:
             twin._pieces = self._pieces.copy()
             twin._made = {index: field.copy() for index, field in self._made.items() if field.changes}
+            if self._removed:
+                twin._removed = dict(self._removed)
             if self._inserted:
                 twin._inserted = {at: [new.copy() for new in news] for at, news in self._inserted.items()}
         return twin

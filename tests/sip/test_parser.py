@@ -281,7 +281,7 @@ def test_what_is_remembered_is_bounded() -> None:
     kept = parser._REQUESTS._kept
     assert 100 < len(kept) <= 4096
     assert max(map(len, kept)) <= 200
-    assert parser._kept_places.cache_info().currsize <= 1024
+    assert parser._places_kept.cache_info().currsize <= 1024
 
 
 def test_a_start_line_is_one_line() -> None:
@@ -385,6 +385,22 @@ def test_no_line_is_expensive(filler: bytes) -> None:
                 parse(data)
             except ParseError as error:
                 assert error.header
+
+
+@pytest.mark.timeout(20)
+def test_many_lines_are_not_expensive() -> None:
+    """As many header fields as a datagram holds, read and edited: names that differ, and one name."""
+    names = b"".join(b"x%d:\r\n" % number for number in range(6000))
+    for lines in (names, b"v:SIP/2.0/UDP a\r\n" * 3500):
+        message = parse(changed(b"Content-Length: 5", lines + b"X-A: 1\r\nX-A: 2\r\nContent-Length: 5"))
+        assert len(message.all(b"x-a")) == 2
+        for field in message.all(b"via"):
+            message.remove(field, "test")
+        last = message.insert(b"Via: SIP/2.0/UDP a", "test", before=b"from")
+        for _ in range(3500):
+            last = message.insert(b"Via: SIP/2.0/UDP a", "test", after=last)
+        assert len(message.vias()) == 3501
+        assert bytes(parse(bytes(message))) == bytes(message)
 
 
 def test_methods_are_any_token() -> None:

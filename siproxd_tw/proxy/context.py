@@ -41,7 +41,7 @@ class Branch:
     over: bool = False
     """Whether nothing is expected of it any more: answered, failed, or another one has taken its place."""
     earlier: Branch | None = None
-    """The attempt by a phone's connection, which may still bring an answer, where this is one to its Contact."""
+    """The attempt by a phone's connection, which may answer too, where this is one to its Contact."""
     failure: str = ""
     """Why it never had a response: "timeout" or "transport"."""
 

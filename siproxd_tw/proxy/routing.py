@@ -290,8 +290,10 @@ class Routing:
 
     def _is_for_us(self, request: Request) -> bool:
         uri = request.uri
-        own = isinstance(uri, SIPURI) and (self._addresses.is_own(uri.host) or uri.host == self.name)
-        return own and isinstance(uri, SIPURI) and not uri.user
+        if not isinstance(uri, SIPURI) or uri.user:
+            return False
+        host = uri.host
+        return self._addresses.is_own(host) or host == self.name or self._location.is_local_domain(host)
 
     def _may_call_out(self, request: Request, flow: Flow) -> bool:
         """Registered phones, whoever is in a dialog, and programs on the gateway itself may."""

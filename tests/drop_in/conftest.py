@@ -34,8 +34,10 @@ _failed = pytest.StashKey[bool]()
 
 def build(lab: Lab) -> IService:
     """Assemble the program as the configuration of the laboratory says."""
+    reading = read(lab.config, "siproxd.conf")
+    assert not reading.errors, reading.errors
     return Siproxd(
-        read(lab.config, "siproxd.conf").config,
+        reading.config,
         reactor=lab.reactor,
         addresses=lab.addresses,
         resolver=lab.resolver,

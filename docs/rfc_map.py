@@ -475,8 +475,8 @@ _REUSE = (
     _row(
         "8.1",
         "Client Behavior",
-        "",
-        "not done: our Via never says alias. Requests of ours to an address with a connection go by it",
+        "proxy.dress.Dress.via",
+        "our Via says alias by TLS, where we have a certificate to show",
     ),
     _row("8.2", "Server Behavior", "transport.layer.SignallingLayer"),
     _row("8.3", "Closing a TLS connection", "transport.connection.Connection.close"),

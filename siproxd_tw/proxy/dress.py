@@ -35,7 +35,7 @@ TARGET_METHODS = frozenset({"INVITE", "UPDATE", "SUBSCRIBE", "NOTIFY", "REFER"})
 UNROUTED_METHODS = frozenset({"ACK", "BYE", "CANCEL", "REGISTER"})
 
 #: Transports that know who is at the other end, so that we may offer to be called by a connection of ours:
-#: where we have a certificate to show for it (RFC 5923 sections 5 and 9).
+#: where we have a certificate to show for it (RFC 5923 sections 5, 8.1 and 9).
 SHARED = frozenset({"TLS"})
 
 

@@ -12,7 +12,7 @@ import os
 import resource
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -25,17 +25,17 @@ from twisted.python.usage import Options as UsageOptions
 from siproxd_tw.admin.collector import Collector
 from siproxd_tw.config.reader import Problem, Reading, candidates, load
 from siproxd_tw.config.settings import Config
-from siproxd_tw.interfaces import Side
+from siproxd_tw.interfaces import Address, IAddresses, Side
 from siproxd_tw.service import Siproxd
 from siproxd_tw.transport.addresses import GatewayAddresses
 from siproxd_tw.transport.detect import detect
 from siproxd_tw.transport.locator import Locator
 from siproxd_tw.transport.nameservers import NameServers
-from siproxd_tw.transport.netif import default_route_address, interfaces
+from siproxd_tw.transport.netif import Interface, default_route_address, interfaces
 from siproxd_tw.transport.ports import CannotListen
 from siproxd_tw.transport.resolver import SystemResolver
 
-__all__ = ["Options", "makeService"]
+__all__ = ["Options", "makeService", "welcome"]
 
 _log = Logger()
 
@@ -129,12 +129,21 @@ def _with_interfaces(reading: Reading) -> Config:
         # With what else is wrong, for that may be why: a misspelt key.
         raise SystemExit("\n".join(map(str, (*reading.problems, *missing))))
     try:
-        found = detect(interfaces(), default_route_address())
+        found = detect(*_machine(network.ipv6))
     except (ValueError, OSError) as error:
         raise SystemExit(f"siproxd: {error}") from None
     for reason in found.reasons:
         _log.info("{reason}", reason=reason)
     return replace(config, network=replace(network, inside=found.inside, outside=found.outside))
+
+
+def _machine(ipv6: bool) -> tuple[list[Interface], str | None]:
+    """Return the interfaces and the source address of the default route, without IPv6 if it is not wanted."""
+    found, default = interfaces(), default_route_address()
+    if ipv6:
+        return found, default
+    ipv4 = [replace(each, addresses=each.ipv4) for each in found]
+    return ipv4, None if default is None or ":" in default else default
 
 
 def _missing_interface(reading: Reading) -> tuple[Problem, ...]:
@@ -221,20 +230,44 @@ class _Assembly(MultiService):
             self._reactor.stop()
 
     def _log_status(self) -> None:
-        _log.info("status {status}", status=json.dumps(self._siproxd.status(), default=str, sort_keys=True))
+        status = {
+            **self._siproxd.status(),
+            "addresses": self._addresses.status(),
+            "resolver": self._resolver.status(),
+        }
+        _log.info("status {status}", status=json.dumps(status, default=str, sort_keys=True))
         for stream in self._siproxd.relay.streams():
             _log.info("stream {stream}", stream=json.dumps(stream, default=str))
 
     def _welcome(self) -> None:
-        """Say what to type into a phone."""
-        inside = self._addresses.listening(Side.INSIDE)
-        if inside is None:
-            return
-        port = self._siproxd.port
-        proxy = inside if port == 5060 else f"{inside}:{port}"
-        _log.info("type into the phone: outbound proxy (or SIP proxy) {proxy}, transport UDP", proxy=proxy)
-        _log.info("  registrar, domain, user and password: as the provider says; STUN, ICE and SIP ALG off")
-        outside = self._addresses.advertised(Side.OUTSIDE)
-        _log.info(
-            "outside the phones are at {outside}", outside=outside or "an address that is not there yet"
+        for line in welcome(self._addresses, self._reading.config):
+            _log.info("{line}", line=line)
+
+
+def welcome(addresses: IAddresses, config: Config) -> list[str]:
+    """Say in some lines what to type into a phone; none while there is no address inside."""
+    inside, transports = addresses.bound(Side.INSIDE), config.transports
+    if not inside:
+        return []
+    proxy = _places(inside, config.sip.port, usual=5060)
+    lines = [f"type into the phone: outbound proxy (or SIP proxy) {proxy}, transport UDP or TCP"]
+    if transports.certificate and transports.tls_port:
+        proxy = _places(inside, transports.tls_port, usual=5061)
+        lines.append(
+            f"  or {proxy}, transport TLS; by a name that is in the certificate if the phone checks it"
         )
+    for scheme, port in (("ws", transports.ws_port), ("wss", transports.wss_port)):
+        if port and (scheme == "ws" or transports.certificate):
+            urls = " or ".join(f"{scheme}://{Address(host, port)}" for host in inside)
+            lines.append(f"  into a phone in a browser: {urls}")
+    lines.append("  registrar, domain, user and password: as the provider says; STUN, ICE and SIP ALG off")
+    shown = [addresses.advertised(Side.OUTSIDE, family) for family in ("0.0.0.0", "::")]
+    known = " and ".join(filter(None, shown)) or "an address that is not there yet"
+    return [*lines, f"outside the phones are at {known}"]
+
+
+def _places(hosts: Sequence[str], port: int, *, usual: int) -> str:
+    """Write our addresses as phones want them: with a port only if it is not the usual one."""
+    if port != usual:
+        return " or ".join(str(Address(host, port)) for host in hosts)
+    return " or ".join(f"[{host}]" if ":" in host else host for host in hosts)

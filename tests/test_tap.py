@@ -12,6 +12,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from ipaddress import ip_interface
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,17 @@ from twisted.application.service import IService
 from zope.interface.verify import verifyObject
 
 from siproxd_tw import tap
-from siproxd_tw.tap import MOST_DESCRIPTORS, Options, makeService
+from siproxd_tw.config.settings import Config, SIPConfig, TransportConfig
+from siproxd_tw.tap import MOST_DESCRIPTORS, Options, makeService, welcome
+from siproxd_tw.transport.netif import Interface
+from tests.support.addresses import (
+    FixedAddresses,
+    dual_stack,
+    in_front_of_nat,
+    ipv6_only,
+    one_armed,
+    two_armed,
+)
 
 TWISTD = Path(sys.executable).with_name("twistd")
 GOOD = "if_inbound = lo\nif_outbound = lo\nsip_listen_port = {port}\n"
@@ -41,6 +52,11 @@ def good(tmp_path: Path, free_port: int) -> Path:
     file = tmp_path / "siproxd.conf"
     file.write_text(GOOD.format(port=free_port))
     return file
+
+
+def text_of(process: subprocess.Popen[str], seconds: float = 60) -> str:
+    """Wait for the end, and return what it has said."""
+    return process.communicate(timeout=seconds)[0]
 
 
 def options(*words: str) -> Options:
@@ -150,7 +166,7 @@ def test_a_run_from_start_to_end(good: Path, free_port: int) -> None:
     with running(good) as process, socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as phone:
         told = "".join(until(process, "outside the phones are at"))
         assert f"bound to port {free_port}" in told
-        assert "type into the phone: outbound proxy (or SIP proxy) 127.0.0.1" in told
+        assert f"type into the phone: outbound proxy (or SIP proxy) 127.0.0.1:{free_port}" in told
         phone.settimeout(20)
         phone.bind(("127.0.0.1", 0))
         here = f"127.0.0.1:{phone.getsockname()[1]}"
@@ -169,6 +185,9 @@ def test_a_run_from_start_to_end(good: Path, free_port: int) -> None:
         os.kill(process.pid, signal.SIGUSR1)
         status = json.loads(until(process, "status {")[-1].partition("status ")[2])
         assert status["signalling"]["received"] == 1
+        assert status["resolver"]["searches"] == 0
+        assert status["addresses"]["inside"]["interface"] == "lo"
+        assert {each["name"] for each in status["transports"]} >= {"UDP", "TCP"}
         os.kill(process.pid, signal.SIGHUP)
         until(process, "SIGHUP")
         process.terminate()
@@ -218,7 +237,7 @@ def test_the_port_is_taken(good: Path, free_port: int) -> None:
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as other:
         other.bind(("127.0.0.1", free_port))
         with running(good) as process:
-            said, _ = process.communicate(timeout=30)
+            said = text_of(process)
     assert process.returncode == 1
     assert f"cannot listen on UDP 127.0.0.1:{free_port}: in use by" in said
     assert "Traceback" not in said
@@ -241,3 +260,119 @@ def test_descriptors(monkeypatch: pytest.MonkeyPatch, limits: tuple[int, int], a
     monkeypatch.setattr(resource, "setrlimit", lambda what, new: told.append(new))
     tap._allow_descriptors()
     assert told == asked
+
+
+def test_the_port_is_taken_for_tcp(good: Path, free_port: int) -> None:
+    """UDP is free, and TCP is somebody else's: the same."""
+    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as other:
+        other.bind(("127.0.0.1", free_port))
+        other.listen()
+        with running(good) as process:
+            said = text_of(process)
+    assert process.returncode == 1
+    assert f"cannot listen on TCP 127.0.0.1:{free_port}: in use by" in said
+    assert "Traceback" not in said
+
+
+def test_a_certificate_that_is_none(good: Path) -> None:
+    """One line with the directive and the file; exit status 1, no traceback."""
+    broken = good.with_name("broken.pem")
+    broken.write_text("nothing of use\n")
+    with good.open("a") as file:
+        file.write(f"tls_certificate = {broken}\n")
+    with running(good) as process:
+        said = text_of(process)
+    assert process.returncode == 1
+    assert f"siproxd: cannot listen on TLS 127.0.0.1:5061: tls_certificate {broken}: " in said
+    assert "Traceback" not in said
+
+
+# what to type into a phone
+
+PHONE = "type into the phone: outbound proxy (or SIP proxy) "
+REST = "  registrar, domain, user and password: as the provider says; STUN, ICE and SIP ALG off"
+
+
+@pytest.mark.parametrize(
+    ("addresses", "proxy", "outside"),
+    [
+        (two_armed(), "10.0.0.1", "203.0.113.1"),
+        (in_front_of_nat(), "10.0.0.1", "198.51.100.7"),
+        (one_armed(), "10.0.0.1", "198.51.100.7"),
+        (dual_stack(), "10.0.0.1 or [fd00::1]", "203.0.113.1 and 2001:db8::1"),
+        (ipv6_only(), "[fd00::1]", "2001:db8::1"),
+        (FixedAddresses(outside=None), "10.0.0.1", "an address that is not there yet"),
+    ],
+    ids=["two armed", "behind NAT", "one armed", "both families", "IPv6 only", "no address outside"],
+)
+def test_what_to_type_into_a_phone(addresses: FixedAddresses, proxy: str, outside: str) -> None:
+    """Our inside addresses, and as what the provider will see the phone."""
+    assert welcome(addresses, Config()) == [
+        f"{PHONE}{proxy}, transport UDP or TCP",
+        REST,
+        f"outside the phones are at {outside}",
+    ]
+
+
+def test_another_port_is_typed_in_too() -> None:
+    """An IPv6 address has brackets with a port and without: a URI wants them (RFC 3261 section 25.1)."""
+    (first, *_) = welcome(dual_stack(), Config(sip=SIPConfig(port=5070)))
+    assert first == f"{PHONE}10.0.0.1:5070 or [fd00::1]:5070, transport UDP or TCP"
+
+
+def test_tls_is_offered_with_a_certificate_only() -> None:
+    """The usual port goes without saying; none is no offer."""
+    line = "  or 10.0.0.1, transport TLS; by a name that is in the certificate if the phone checks it"
+    assert line in welcome(two_armed(), Config(transports=TransportConfig(certificate="x.pem")))
+    moved = welcome(two_armed(), Config(transports=TransportConfig(certificate="x.pem", tls_port=5071)))
+    assert line.replace("10.0.0.1", "10.0.0.1:5071") in moved
+    for without in (TransportConfig(), TransportConfig(certificate="x.pem", tls_port=0)):
+        assert not [each for each in welcome(two_armed(), Config(transports=without)) if "TLS" in each]
+
+
+def test_what_browsers_need() -> None:
+    """The URLs of WebSockets; those over TLS with a certificate only."""
+    ports = TransportConfig(ws_port=8080, wss_port=8443)
+    told = welcome(dual_stack(), Config(transports=ports))
+    assert told[1] == "  into a phone in a browser: ws://10.0.0.1:8080 or ws://[fd00::1]:8080"
+    assert "wss:" not in "".join(told)
+    with_tls = TransportConfig(ws_port=8080, wss_port=8443, certificate="x.pem")
+    told = welcome(two_armed(), Config(transports=with_tls))
+    assert told[3] == "  into a phone in a browser: wss://10.0.0.1:8443"
+
+
+def test_without_an_inside_there_is_nothing_to_type_in() -> None:
+    """The log says already what is missing."""
+    assert welcome(FixedAddresses(inside=None), Config()) == []
+
+
+# finding out
+
+
+def machine(monkeypatch: pytest.MonkeyPatch, default: str, **addresses: tuple[str, ...]) -> None:
+    """Let the machine have these interfaces, and send to the outside from `default`."""
+    found = [Interface(name, True, tuple(map(ip_interface, own))) for name, own in addresses.items()]
+    monkeypatch.setattr(tap, "interfaces", lambda: found)
+    monkeypatch.setattr(tap, "default_route_address", lambda: default)
+
+
+def detected(file: Path, text: str) -> tuple[str, str]:
+    file.write_text(text)
+    network = tap._with_interfaces(options("--config", str(file)).reading).network
+    return network.inside, network.outside
+
+
+def test_interfaces_are_found_without_ipv6_if_that_is_switched_off(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A way out by IPv6 is none then."""
+    machine(
+        monkeypatch, "2001:db8::5", lan=("10.0.0.1/24",), wan=("203.0.113.1/24",), six=("2001:db8::5/64",)
+    )
+    file = tmp_path / "siproxd.conf"
+    assert detected(file, "\n") == ("lan", "six")
+    assert detected(file, "ipv6_enable = 0\n") == ("lan", "wan")
+    machine(monkeypatch, "2001:db8::5", six=("2001:db8::5/64",))
+    assert detected(file, "ipv6_enable = 1\n") == ("six", "six")
+    with pytest.raises(SystemExit, match=r"^siproxd: no network interface is up and has an IPv4 address"):
+        detected(file, "ipv6_enable = 0\n")

@@ -460,7 +460,12 @@ _OUTBOUND = (
     _row("8.1", "Use with SigComp", "", "not done: no SigComp"),
     _row("9", "Example Message Flow", "", _EXAMPLE),
     _row("10", "Grammar", "proxy.bindings.Binding", "parameters of Contact pass as they were written"),
-    _row("12", "Security Considerations", "", "see RFC 5626 section 6 and the access lists"),
+    _row(
+        "12",
+        "Security Considerations",
+        "",
+        "who may register is for the access lists and `proxy_auth_realm` to say",
+    ),
     _row("13", "Operational Notes on Transports", "", "says nothing to do"),
     _row("14", "Requirements", "", "what the document itself had to fulfil"),
 )

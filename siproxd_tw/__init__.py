@@ -6,9 +6,11 @@ The map. Words at the bottom, contracts above them, five trades that only meet t
 - `edits`, `sip`, `sdp`, `rtp`: what messages and packets are; no network, clock or framework.
 - `config`: siproxd.conf. `interfaces`: what the trades promise one another.
 - `transport`: sockets, the pump, addresses, names. `proxy`: RFC 3261 section 16 and the masquerade.
-  `media`: offer/answer's consequences and the relay. `plugins`, `admin`: still empty.
+  `media`: offer/answer's consequences and the relay. `admin`: the process
+  itself. `plugins`: still empty.
 - `service`: `Siproxd` builds and wires everything. `tap`: ``twistd siproxd``.
 
-A SIP message walks ``transport.udp`` > ``transport.layer`` > ``sip.transactionlayer`` > ``proxy.core`` and
-back down. An RTP packet walks ``media.userspace`` and nothing else. docs/architecture.md has both in full.
+A SIP message walks ``transport.udp``, or another transport, > ``transport.layer`` > ``sip.transactionlayer`` >
+``proxy.core`` and back down. An RTP packet walks ``media.userspace`` and nothing else. docs/architecture.md
+has both in full.
 """

@@ -340,7 +340,7 @@ def feed(pieces: Sequence[bytes]) -> list[object]:
             else:
                 assert isinstance(item, bytes | KeepAlive)
                 found.append(item)
-    found.append((stream.broken, stream.waiting))
+    found.append((stream.broken,))
     return found
 
 

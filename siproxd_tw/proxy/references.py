@@ -70,7 +70,7 @@ class References:
         `host` and `transport` are what a Contact has there; by default our address, and UDP. `source` is
         where the message came from: it tells phones with one private address behind two NATs apart.
         """
-        found = [field for field in message.fields if field.name in _FIELDS]
+        found = message.all_of(_FIELDS)
         known_as = (host or self._addresses.advertised(Side.OUTSIDE)) if found else None
         if known_as is None:
             return
@@ -83,7 +83,7 @@ class References:
 
     def inward(self, message: Message, now: float, *, host: str = "") -> None:
         """Let the phone that `message` goes to, which knows us as `host`, call the masqueraded URIs in it."""
-        found = [field for field in message.fields if field.name == b"refer-to"]  # nobody calls a Referred-By
+        found = message.all(b"refer-to")  # nobody calls a Referred-By
         known_as = (host or self._addresses.advertised(Side.INSIDE)) if found else None
         if known_as is None:
             return

@@ -6,6 +6,7 @@ A message that is made here repeats the lines of the one it follows from and is 
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from typing import Self
 
@@ -15,7 +16,7 @@ from siproxd_tw.sip.headers import Field
 from siproxd_tw.sip.lines import Places
 from siproxd_tw.sip.uri import SIPURI, OtherURI, parse_uri
 
-__all__ = ["REASONS", "Message", "Request", "Response", "ack_for", "cancel_for", "response_to"]
+__all__ = ["REASONS", "Message", "Request", "Response", "ack_for", "cancel_for", "local_tag", "response_to"]
 
 
 class Request(Message):
@@ -133,6 +134,19 @@ _ONCE = frozenset({b"from", b"to", b"call-id", b"cseq"})
 _ONCE_IN_100 = _ONCE | {b"timestamp"}
 _IN_ANSWERS = _ONCE | {b"via"}
 _IN_100 = _ONCE_IN_100 | {b"via"}
+
+
+def local_tag(request: Request, secret: bytes) -> bytes:
+    """Return the To tag that our own answers to `request` carry.
+
+    It is the same for every retransmission and for the ACK, so that a refusal without
+    a transaction is consistent (RFC 3261 8.2.7). The request may be malformed: only its
+    Via has to be readable.
+    """
+    seed = b"\0".join(
+        (request.value(b"call-id") or b"", request.value(b"from") or b"", request.top_via.branch or b"")
+    )
+    return hashlib.blake2b(seed, digest_size=8, key=secret).hexdigest().encode()
 
 
 def ack_for(request: Request, response: Response) -> Request:

@@ -11,13 +11,12 @@ Paths to peers ("flows") pass through as opaque values.
 
 from __future__ import annotations
 
-import hashlib
 import heapq
 from collections import deque
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from siproxd_tw.sip.message import Request, Response, ack_for, cancel_for
+from siproxd_tw.sip.message import Request, Response, ack_for, cancel_for, local_tag
 from siproxd_tw.sip.transaction import (
     INVITE_CLIENT,
     INVITE_SERVER,
@@ -454,16 +453,3 @@ class TransactionLayer:
 
 def _why(happened: Input) -> str:
     return "timeout" if happened is Input.TIMEOUT else "transport"
-
-
-def local_tag(request: Request, secret: bytes) -> bytes:
-    """Return the To tag that our own answers to `request` carry.
-
-    It is the same for every retransmission and for the ACK, so that a refusal without
-    a transaction is consistent (RFC 3261 8.2.7). The request may be malformed: only its
-    Via has to be readable.
-    """
-    seed = b"\0".join(
-        (request.value(b"call-id") or b"", request.value(b"from") or b"", request.top_via.branch or b"")
-    )
-    return hashlib.blake2b(seed, digest_size=8, key=secret).hexdigest().encode()

@@ -10,7 +10,7 @@ The map. Words at the bottom, contracts above them, five trades that only meet t
   itself. `plugins`: still empty.
 - `service`: `Siproxd` builds and wires everything. `tap`: ``twistd siproxd``.
 
-A SIP message walks ``transport.udp``, or another transport, > ``transport.layer`` > ``sip.transactionlayer`` >
+A SIP message walks ``transport.udp``, or another one, > ``transport.layer`` > ``sip.transactionlayer`` >
 ``proxy.core`` and back down. An RTP packet walks ``media.userspace`` and nothing else. docs/architecture.md
 has both in full.
 """

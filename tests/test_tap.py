@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import resource
 import signal
 import socket
@@ -32,6 +33,7 @@ from tests.support.addresses import (
     one_armed,
     two_armed,
 )
+from tests.support.certificates import certificate
 
 TWISTD = Path(sys.executable).with_name("twistd")
 GOOD = "if_inbound = lo\nif_outbound = lo\nsip_listen_port = {port}\n"
@@ -54,7 +56,7 @@ def good(tmp_path: Path, free_port: int) -> Path:
     return file
 
 
-def text_of(process: subprocess.Popen[str], seconds: float = 60) -> str:
+def text_of(process: subprocess.Popen[str], seconds: float = 20) -> str:
     """Wait for the end, and return what it has said."""
     return process.communicate(timeout=seconds)[0]
 
@@ -274,16 +276,17 @@ def test_the_port_is_taken_for_tcp(good: Path, free_port: int) -> None:
     assert "Traceback" not in said
 
 
-def test_a_certificate_that_is_none(good: Path) -> None:
-    """One line with the directive and the file; exit status 1, no traceback."""
-    broken = good.with_name("broken.pem")
-    broken.write_text("nothing of use\n")
+def test_a_certificate_that_cannot_be_used(good: Path) -> None:
+    """The key is that of another one: one line says so; exit status 1, no traceback."""
+    folder = good.parent
     with good.open("a") as file:
-        file.write(f"tls_certificate = {broken}\n")
+        file.write(f"tls_certificate = {certificate(folder / 'one.pem', 'one.test')}\n")
+        file.write(f"tls_key = {certificate(folder / 'other.pem', 'other.test')}\n")
     with running(good) as process:
         said = text_of(process)
     assert process.returncode == 1
-    assert f"siproxd: cannot listen on TLS 127.0.0.1:5061: tls_certificate {broken}: " in said
+    why = r"tls_key .*other\.pem: key values mismatch\n"
+    assert re.search(r"siproxd: cannot listen on TLS 127\.0\.0\.1:5061: " + why, said)
     assert "Traceback" not in said
 
 

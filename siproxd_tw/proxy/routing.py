@@ -185,7 +185,21 @@ class Routing:
         bindings = self._bindings(request, uri, flow, now)
         if to_tag and len(bindings) > 1:
             bindings = bindings[-1:]  # a dialog is with one phone
+        if not bindings and flow.side is Side.INSIDE and uri.is_address:
+            return self._by_contact(uri, flow, now)
         return [self.to_phone(binding) for binding in bindings]
+
+    def _by_contact(self, uri: SIPURI, flow: Flow, now: float) -> list[Target]:
+        """Find the phone whose Contact `uri` is, where only its connection leads there (RFC 5626 5.3).
+
+        Another phone has it from a call with that phone, and gave it away in a REFER.
+        """
+        found = self._location.behind(uri, None, flow.remote)
+        if found is None or found.source is None or found.transport == "UDP" or found.expires < now:
+            return []
+        if destination_of(uri)[:2] != destination_of(found.contact)[:2]:
+            return []  # another program on the same host
+        return [self.to_phone(found)._replace(uri=None)]
 
     def _means(self, request: Request, party: Party) -> bool:
         """Whether a request from inside is for `party`: by our name for it, or by its own Contact."""

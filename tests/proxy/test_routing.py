@@ -375,3 +375,22 @@ def test_two_phones_with_the_same_user() -> None:
     [first] = exchange.location.of(uri("sip:bob@sip.provider.test"), NOW)
     exchange.location.remove(first)
     assert exchange.target(W, "sip:bob@203.0.113.1") == "404 no such phone"
+
+
+def test_the_contact_of_a_phone_that_has_connected():
+    """A phone's Contact that another one gave away leads to its connection; that of another program does not."""
+    exchange = Exchange()
+    contact, source = "sip:fred@10.0.0.12:5060;transport=tcp", Address("10.0.0.12", 40001)
+    exchange.location.add(
+        Binding(
+            uri(contact),
+            contact.encode(),
+            uri("sip:fred@sip.provider.test"),
+            uri("sip:fred@203.0.113.1"),
+            NOW + 60,
+            source,
+            transport="TCP",
+        )
+    )
+    assert exchange.target(P, contact) == "inside 10.0.0.12:40001 by TCP"
+    assert exchange.target(P, "sip:fred@10.0.0.12:5070;transport=tcp") == "inside 10.0.0.12:5070 by TCP"

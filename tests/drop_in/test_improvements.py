@@ -7,11 +7,15 @@ import pytest
 
 from tests.support.calls import is_reachable, registered
 from tests.support.messages import SDP, answer, invite, register, request
+from tests.support.networks import BOTH, DATAGRAMS
+
+pytestmark = BOTH
 
 BOB = "sip:bob@sip.provider.test"
 CAROL = "From: <sip:carol@sip.other.test>;tag=w1"
 
 
+@DATAGRAMS
 def test_b12_answers_go_where_the_request_came_from(lab):
     """A phone whose Via is wrong about its address gets its answer all the same, and learns where it is."""
     phone = lab.party("N", "10.0.0.20", 31000)
@@ -28,6 +32,7 @@ def test_b12_answers_go_where_the_request_came_from(lab):
         """)
 
 
+@DATAGRAMS
 def test_b12_without_rport_the_port_is_that_of_the_via(lab):
     """A phone that does not send from the port it listens on, and does not ask for rport, is answered."""
     sending, listening = lab.party("N", "10.0.0.20", 31000), lab.party("L", "10.0.0.20", 5066)
@@ -42,6 +47,7 @@ def test_b12_without_rport_the_port_is_that_of_the_via(lab):
         """)
 
 
+@DATAGRAMS
 def test_b12_rport_travels(lab):
     """The filled-in rport goes on to the provider and comes back to the phone with the response."""
     registered(lab)
@@ -59,6 +65,7 @@ def test_b12_rport_travels(lab):
         """)
 
 
+@DATAGRAMS
 def test_b13_a_phone_behind_a_router_of_its_own(lab):
     """A REGISTER whose Contact is not where it came from is passed on, and calls go to where it came from."""
     phone = lab.party("N", "10.0.0.20", 31000)
@@ -216,6 +223,7 @@ def test_every_method_passes(lab, method):
     lab.w.sees("SIP/2.0 404 Not Here")
 
 
+@DATAGRAMS
 @pytest.mark.parametrize(
     "junk",
     [

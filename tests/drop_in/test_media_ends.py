@@ -7,6 +7,9 @@ import pytest
 
 from tests.support.calls import call_to_m, hang_up, media, registered
 from tests.support.messages import ALICE, SDP, Dialog, answer, invite, request
+from tests.support.networks import BOTH
+
+pytestmark = BOTH
 
 STRANGER = "From: <sip:scan@203.0.113.51>;tag=s1"
 M = "sip:dora@203.0.113.60:5090"

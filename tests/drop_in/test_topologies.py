@@ -8,6 +8,9 @@ import pytest
 from tests.support.addresses import one_armed, two_armed
 from tests.support.calls import hang_up, media, registered
 from tests.support.messages import ALICE, SDP, Dialog, answer, invite, register, request
+from tests.support.networks import DATAGRAMS
+
+pytestmark = DATAGRAMS
 
 BOB = "sip:bob@sip.provider.test"
 

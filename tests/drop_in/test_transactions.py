@@ -6,6 +6,9 @@ from __future__ import annotations
 from tests.support.calls import registered
 from tests.support.lab import Lab
 from tests.support.messages import SDP, Dialog, Message, answer, invite, request, values
+from tests.support.networks import on
+
+pytestmark = on("udp", "ipv4-ipv6")
 
 BOB = "sip:bob@sip.provider.test"
 VIA = "Via: SIP/2.0/UDP 10.0.0.10:5062;branch=z9hG4bKinv1"

@@ -125,7 +125,10 @@ class Network:
     def _place(self, host: str, port: str | None) -> str:
         there = self.host(host)
         there = f"[{there}]" if ":" in there else there
-        return there if port is None else f"{there}:{self.port(host, int(port))}"
+        if port is None:
+            return there
+        written = self.port(host, int(port))
+        return f"{there}:{port if written == int(port) else written}"
 
     def _bare(self, found: re.Match[str]) -> str:
         there = self.host(found["host"])

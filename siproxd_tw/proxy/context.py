@@ -40,6 +40,8 @@ class Branch:
     """A final response that is no success, and from where it came: one of those to choose from (16.7)."""
     over: bool = False
     """Whether nothing is expected of it any more: answered, failed, or another one has taken its place."""
+    alive: bool = False
+    """Whether there was a response, be it a provisional one."""
     earlier: Branch | None = None
     """The attempt by a phone's connection, which may answer too, where this is one to its Contact."""
     failure: str = ""

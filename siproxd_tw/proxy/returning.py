@@ -109,8 +109,12 @@ class ResponseProcessing:
         if branch.over:
             return
         branch.failure = reason
-        self._sending.give_up_on(branch, reason)
-        if branch.later and not context.cancelled and not context.answered:
+        lives = branch.alive and reason == "timeout"
+        if lives:  # it has been cancelled, and its 487 is lost or was not sent: no fault of the server
+            branch.over = True
+        else:
+            self._sending.give_up_on(branch, reason)
+        if branch.later and not lives and not context.cancelled and not context.answered:
             self._sending.failover(branch)
         else:
             await self.conclude(context)

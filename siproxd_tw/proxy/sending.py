@@ -229,6 +229,7 @@ class RequestForwarding:
 
     def answered(self, branch: Branch) -> None:
         """Take note that the server of `branch` lives: what belongs together goes there from now on."""
+        branch.alive = True
         if branch.waiting is not None:
             self._stop_waiting(branch)
         if branch.target.hop is None:

@@ -121,6 +121,17 @@ def test_a_caller_who_has_given_up(bench: Bench) -> None:
     assert [line for line in bench.happened() if line.startswith("INVITE")] == [f"INVITE to {A}"]
 
 
+def test_a_cancelled_call_without_an_end_is_no_failure_of_the_server(bench: Bench) -> None:
+    """Its 487 got lost; but it rang, so the next call goes there, too, and nobody else is asked."""
+    transaction = bench.receive(invite("sip:bob@sip.provider.test", body=HERE))
+    bench.answered("180 Ringing")
+    bench.cancel(transaction)
+    bench.happened()
+    failed(bench, "timeout")
+    assert bench.happened()[-1] == f"487 to {PHONE}"
+    assert bench.resolver.dead == []
+
+
 def test_a_registration_is_masked_for_each_server(bench: Bench) -> None:
     """The phone has one binding after it, not two."""
     bench.resolver.services["sip.provider.test"] = [hop(A, "TCP"), hop(B)]

@@ -62,10 +62,9 @@ async def taking(call: Call) -> None:
 async def making(call: Call) -> None:
     """What the caller does."""
     dialled = asyncio.ensure_future(call.dial())
-    if kind_of(call) == "cancel":
-        await asyncio.wait([dialled], timeout=2)
-        if not dialled.done():
-            call.cancel()
+    await asyncio.wait([dialled], timeout=2 if kind_of(call) == "cancel" else 32)
+    if not dialled.done():
+        call.cancel()
     if await dialled // 100 == 2 and kind_of(call) != "callee":
         await end(call)
 

@@ -109,8 +109,7 @@ _PROXY = (
     _row(
         "16.6 step 9",
         "Add a Content-Length header field if necessary",
-        "",
-        "not done: a request that came by UDP without one goes on without one, by TCP as well",
+        "proxy.forwarding.add_content_length",
     ),
     _row("16.6 step 10", "Forward Request", "proxy.sending.RequestForwarding.forward"),
     _row("16.6 step 11", "Set timer C", "sip.transaction.Timers sip.transaction.Transaction.advance"),

@@ -33,7 +33,7 @@ from siproxd_tw.proxy.authentication import Authentication
 from siproxd_tw.proxy.context import Branch, ResponseContext
 from siproxd_tw.proxy.dialogs import Dialogs
 from siproxd_tw.proxy.dress import Dress
-from siproxd_tw.proxy.forwarding import branch_for, hops_left, passed_before
+from siproxd_tw.proxy.forwarding import add_content_length, branch_for, hops_left, passed_before
 from siproxd_tw.proxy.limits import Limits
 from siproxd_tw.proxy.offeranswer import OfferAnswer
 from siproxd_tw.proxy.order import InOrder
@@ -363,6 +363,8 @@ class ProxyCore:
             if out is not None:
                 await self._negotiation.ack_forwarded(copy)
                 self._sending.prepare(copy, target, flow, out)
+                if out.transport.reliable:
+                    add_content_length(copy)
                 self._dress.via(copy, out, branch_for(ack, flow.side, self._secret))
                 self._signalling.send(copy, out)
                 return

@@ -17,6 +17,7 @@ from siproxd_tw.sip.uri import SIPURI, host_port
 
 __all__ = [
     "MAX_FORWARDS",
+    "add_content_length",
     "add_record_route",
     "add_via",
     "append_record_route",
@@ -111,6 +112,12 @@ def add_via(
     place = host_port(host, port)
     line = b"Via: SIP/2.0/%b %b;branch=%b%b" % (transport.encode(), place, branch, flags)
     request.insert(line, "Via (16.6 step 8)", before=b"via")
+
+
+def add_content_length(message: Message) -> None:
+    """Say where the body ends to a peer that has a stream and no datagram to tell by (16.6 step 9, 18.3)."""
+    if message.first(b"content-length") is None:
+        message.insert(b"Content-Length: %d" % len(message.body), "Content-Length (16.6 step 9)")
 
 
 def _route_line(host: str, port: int, transport: str) -> bytes:

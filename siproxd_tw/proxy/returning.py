@@ -19,6 +19,7 @@ from siproxd_tw.proxy.choice import aggregate, best
 from siproxd_tw.proxy.context import Branch, ResponseContext
 from siproxd_tw.proxy.dialogs import Dialogs
 from siproxd_tw.proxy.dress import Dress
+from siproxd_tw.proxy.forwarding import add_content_length
 from siproxd_tw.proxy.offeranswer import OfferAnswer
 from siproxd_tw.proxy.registrar import Registrar
 from siproxd_tw.proxy.sending import RequestForwarding
@@ -190,6 +191,8 @@ class ResponseProcessing:
         if context.offers or response.body:
             await self._negotiation.response_forwarded(response, context, branch)
         self._negotiation.accepted(response, context, branch, now)
+        if context.flow.transport.reliable:
+            add_content_length(response)
         if response.status >= 200:
             await self.finish(context, response.status, response.to_tag, branch)
         self._signalling.respond(context.server, response)

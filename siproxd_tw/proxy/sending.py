@@ -18,7 +18,7 @@ from siproxd_tw.interfaces import Flow, Hop, IResolver, ISignalling, Refused, Re
 from siproxd_tw.proxy.affinity import Affinity
 from siproxd_tw.proxy.context import Branch, ResponseContext
 from siproxd_tw.proxy.dress import Dress
-from siproxd_tw.proxy.forwarding import branch_for, count_down
+from siproxd_tw.proxy.forwarding import add_content_length, branch_for, count_down
 from siproxd_tw.proxy.offeranswer import OfferAnswer
 from siproxd_tw.proxy.registrar import Registrar
 from siproxd_tw.proxy.routing import OURSELVES, Routing, Target
@@ -154,6 +154,8 @@ class RequestForwarding:
             await self._negotiation.request_forwarded(copy, context, branch)
         if context.cancelled:
             raise Refused(487, "cancelled")
+        if out.transport.reliable:
+            add_content_length(copy)
         self._dress.via(copy, out, mark)
         context.branches.append(branch)
         if branch.later:

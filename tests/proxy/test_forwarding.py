@@ -8,6 +8,7 @@ import pytest
 from siproxd_tw.edits import apply
 from siproxd_tw.interfaces import Side
 from siproxd_tw.proxy.forwarding import (
+    add_content_length,
     add_record_route,
     add_via,
     append_record_route,
@@ -20,7 +21,7 @@ from siproxd_tw.proxy.forwarding import (
 )
 from siproxd_tw.sip.message import Message, Request
 from siproxd_tw.sip.parser import parse
-from tests.support.messages import request, wire
+from tests.support.messages import request, values, wire
 
 KEY = b"k" * 32
 
@@ -253,3 +254,14 @@ def test_ua_string() -> None:
     before = bytes(silent)
     set_user_agent(silent, "Gateway")
     assert bytes(silent) == before
+
+
+@pytest.mark.parametrize("body", ["", "v=0"])
+def test_content_length_for_streams(body: str) -> None:
+    """Added when it is missing (16.6 step 9), and never twice."""
+    without = parse(wire(request("MESSAGE", "sip:b@h", "Via: SIP/2.0/UDP h;branch=z9hG4bKa", body=body)))
+    for field in without.all(b"content-length"):
+        without.remove(field, "test")
+    add_content_length(without)
+    add_content_length(without)
+    assert values(without, "Content-Length") == [str(len(without.body))]

@@ -604,11 +604,15 @@ def test_each_phone_has_exactly_what_was_confirmed_last(steps: list[tuple[str, i
     """Any interleaving of REGISTERs and responses: no phone has a word in what another one has."""
     office = Office()
     on_their_way: list[tuple[int, int, str, int, Sent]] = []
-    confirmed: dict[int, tuple[int, str, int]] = {}
+    latest: dict[int, str] = {}
+    confirmed: dict[int, str] = {}
+    last: dict[int, int] = {}
     for serial, (what, number, value) in enumerate(steps):
         if what == "send":
             aor, contact, source = PHONES[number]
-            shown = f"{contact};step={serial}"
+            if value:  # a phone unregisters the contact that it has registered
+                latest[number] = f"{contact};step={serial}"
+            shown = latest.get(number, contact)
             headers = (in_order(serial), f"Call-ID: {number}", f"Expires: {value}")
             sent = office.register(f"<{shown}>", *headers, aor=aor, source=source)
             on_their_way.append((number, serial, shown, value, sent))
@@ -621,10 +625,13 @@ def test_each_phone_has_exactly_what_was_confirmed_last(steps: list[tuple[str, i
             status = "200 OK" if value == 200 else f"{value} No"
             response = sent.answered(status, f"Contact: {mask};expires={seconds}")
             assert values(response, "Contact") == [f"<{shown}>;expires={seconds}"]
-            if value == 200 and confirmed.get(phone, (-1, "", 0))[0] < order:
-                confirmed[phone] = (order, shown, seconds)
-        expected = {shown for _, shown, seconds in confirmed.values() if seconds}
-        assert set(office.bound()) == expected
+            if value == 200 and last.get(phone, -1) < order:
+                last[phone] = order
+                if seconds:
+                    confirmed[phone] = shown
+                elif confirmed.get(phone) == shown:
+                    del confirmed[phone]
+        assert set(office.bound()) == set(confirmed.values())
         assert len({b.masked_user for b in office.location}) == len(office.location)
     for *_, sent in on_their_way:
         office.registrar.settled(sent.registration)

@@ -267,3 +267,12 @@ def test_nothing_is_waited_for_after_the_end(bench: Bench) -> None:
     assert bench.clock.getDelayedCalls()
     bench.core.stop()
     assert bench.clock.getDelayedCalls() == []
+
+
+def test_a_datagram_without_content_length_goes_on_by_a_stream(bench: Bench) -> None:
+    """There it is needed to see the end of the message, and on the way back as well (18.3)."""
+    phone = bench.flow("10.0.0.10", 5062, "TCP")
+    bench.receive(request("MESSAGE", "sip:bob@203.0.113.60;transport=tcp", "Content-Length"), phone)
+    assert values(bench.client().request, "Content-Length") == ["0"]
+    bench.answered("200 OK", "Content-Length")
+    assert values(bench.sent, "Content-Length") == ["0"]  # type: ignore[arg-type]

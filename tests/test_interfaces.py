@@ -16,7 +16,7 @@ from zope.interface.verify import verifyClass
 import siproxd_tw
 from siproxd_tw import interfaces
 from siproxd_tw.interfaces import Address, Exchange, Flow, Refused, Side
-from tests.support import addresses, datagrams, lab, media, resolver, signalling
+from tests.support import addresses, datagrams, lab, media, resolver, signalling, streambed
 
 OWN = [
     value
@@ -37,12 +37,13 @@ def providers() -> list[tuple[type, Any]]:
         importlib.import_module(found.name)
         for found in pkgutil.walk_packages(siproxd_tw.__path__, "siproxd_tw.")
     ]
-    modules += [addresses, datagrams, lab, media, resolver, signalling]
+    modules += [addresses, datagrams, lab, media, resolver, signalling, streambed]
     return [
         (each, contract)
         for module in modules
         for each in classes_of(module)
         for contract in implementedBy(each)
+        if contract in OWN or not hasattr(each, "__getattr__")  # Twisted's wrappers pass on what they lack
     ]
 
 

@@ -7,9 +7,10 @@ from collections.abc import Callable
 from typing import Any
 
 from twisted.internet.defer import Deferred
+from zope.interface import implementer
 
 from siproxd_tw.config.settings import TransportConfig
-from siproxd_tw.interfaces import Address, Flow, Side
+from siproxd_tw.interfaces import Address, Flow, ISendReport, Side
 from siproxd_tw.transport.stream import StreamTransport
 from tests.support.datagrams import LoopbackNetwork
 from tests.support.streams import MemoryReactor, StreamPeer
@@ -28,6 +29,7 @@ OPTIONS = message()
 OK = message("SIP/2.0 200 OK")
 
 
+@implementer(ISendReport)
 class Report:
     """An ISendReport that notes everything; `react` is called with what was received."""
 

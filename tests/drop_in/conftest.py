@@ -17,7 +17,7 @@ on all of them        TC01, TC02, TC05, TC09 to TC14, TC22 (spiral), TC23 (Route
 on five, each leg by  TC03, TC06, TC07, TC15, TC17, TC18, TC20, TC22 to TC24
 each transport
 by UDP and TCP        TC04, TC08, TC16 and TC18 (IPv4 addresses are the case), TC19, TC21, TC27
-by UDP alone          retransmission (TC01, TC09), variants of what runs elsewhere on more (TC02 to TC04, TC21),
+by UDP alone          retransmission (TC01, TC09), variants of what runs on more (TC02 to TC04, TC21), and
                       records of siproxd's registration file (TC30)
 by TCP and TLS alone  TC28
 

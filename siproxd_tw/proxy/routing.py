@@ -23,6 +23,9 @@ __all__ = ["OURSELVES", "Routing", "Target", "destination_of"]
 
 OURSELVES = "for us"
 
+#: Phones that one request is sent to at the same time (RFC 5393 section 5.3: what bounds a fork).
+MOST_TO_RING = 10
+
 #: The default port of each transport (RFC 3261 19.1.2, RFC 7118 section 5).
 DEFAULT_PORTS = {"UDP": 5060, "TCP": 5060, "TLS": 5061, "WS": 80, "WSS": 443}
 
@@ -187,7 +190,7 @@ class Routing:
             bindings = bindings[-1:]  # a dialog is with one phone
         if not bindings and flow.side is Side.INSIDE and uri.is_address:
             return self._by_contact(uri, flow, now)
-        return [self.to_phone(binding) for binding in bindings]
+        return [self.to_phone(binding) for binding in _to_ring(bindings)]
 
     def _by_contact(self, uri: SIPURI, flow: Flow, now: float) -> list[Target]:
         """Find the phone whose Contact `uri` is, where only its connection leads there (RFC 5626 5.3).
@@ -348,6 +351,18 @@ class Routing:
             # A number leads somewhere only by an outbound proxy, which knows what it means.
             raise Refused(416, "unsupported URI scheme")
         return destination_of(uri)
+
+
+def _to_ring(bindings: list[Binding]) -> list[Binding]:
+    """Return which of a user's phones ring at the same time: the ten newest, each by one of its flows.
+
+    A phone with several flows has one instance and several reg-ids; to ring by more than one of them would
+    be two calls for it (RFC 5626 section 7).
+    """
+    if len(bindings) < 2:
+        return bindings
+    newest = {binding.instance or id(binding): binding for binding in bindings}
+    return list(newest.values())[-MOST_TO_RING:]
 
 
 def destination_of(uri: SIPURI) -> Destination:

@@ -378,7 +378,7 @@ def test_two_phones_with_the_same_user() -> None:
 
 
 def test_the_contact_of_a_phone_that_has_connected():
-    """A phone's Contact that another one gave away leads to its connection; that of another program does not."""
+    """A phone's Contact that another one gave away leads to its connection, another program's does not."""
     exchange = Exchange()
     contact, source = "sip:fred@10.0.0.12:5060;transport=tcp", Address("10.0.0.12", 40001)
     exchange.location.add(
@@ -394,3 +394,22 @@ def test_the_contact_of_a_phone_that_has_connected():
     )
     assert exchange.target(P, contact) == "inside 10.0.0.12:40001 by TCP"
     assert exchange.target(P, "sip:fred@10.0.0.12:5070;transport=tcp") == "inside 10.0.0.12:5070 by TCP"
+
+
+def test_a_phone_with_two_flows_rings_once(exchange: Exchange) -> None:
+    """By the newer one (RFC 5626 section 7); another phone of the user rings beside it."""
+    exchange.bind("sip:t@10.0.0.20", "sip:team@foo.test", "sip:team@foo.test", local=True)
+    for number in (1, 2):
+        exchange.bind(f"sip:t@10.0.0.2{number}", "sip:team@foo.test", "sip:team@foo.test", local=True)
+    for binding in list(exchange.location)[-2:]:
+        binding.instance = b'"<urn:uuid:1>"'
+    ringing = exchange.target(W, "sip:team@foo.test")
+    assert ringing == "inside 10.0.0.20 as sip:t@10.0.0.20, inside 10.0.0.22 as sip:t@10.0.0.22"
+
+
+def test_how_many_ring_at_the_same_time(exchange: Exchange) -> None:
+    """The ten newest: a request must not become hundreds."""
+    for number in range(15):
+        exchange.bind(f"sip:t@10.0.0.{20 + number}", "sip:team@foo.test", "sip:team@foo.test", local=True)
+    ringing = exchange.target(W, "sip:team@foo.test").split(", ")
+    assert ringing == [f"inside 10.0.0.{20 + n} as sip:t@10.0.0.{20 + n}" for n in range(5, 15)]

@@ -375,9 +375,8 @@ _AMPLIFICATION = (
         "5",
         "Max-Breadth",
         "",
-        "not done: Max-Breadth passes as it is. A fork has as many branches as the address of record has "
-        "contacts, which is ten at most where we are the registrar; a request that comes back unchanged is "
-        "refused with 482",
+        "not done: Max-Breadth passes as it is. A fork has ten branches at most, and a request that comes "
+        "back unchanged is refused with 482",
     ),
     *(_row(section, title, "", "not done, as 5") for section, title in _MAX_BREADTH.items()),
     _row("7", "Security Considerations", "", "says what the document as a whole is for"),
@@ -453,7 +452,7 @@ _OUTBOUND = (
         "7",
         "Authoritative Proxy Procedures: Forwarding Requests",
         "proxy.sending.RequestForwarding.hops",
-        "not done: one flow of an instance after the other. All of them are asked at once",
+        "of the flows of an instance the newest is used; the others are not asked when it fails",
     ),
     _row("8", "STUN Keep-Alive Processing", "", "not done, as 3.5.2"),
     _row("8.1", "Use with SigComp", "", "not done: no SigComp"),

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -123,11 +124,12 @@ class Calls:
 
 
 @pytest.fixture(scope="module")
-def calls(network: Network, directory: Path) -> Calls:
-    """All calls of the test, over."""
+def calls(network: Network, directory: Path) -> Iterator[Calls]:
+    """All calls of the test, over; the proxy ends as it should."""
     calls = Calls(network, directory)
     asyncio.run(calls.run())
-    return calls
+    yield calls
+    calls.gateway.ends()
 
 
 def test_the_network_has_lost_what_it_should(calls: Calls) -> None:

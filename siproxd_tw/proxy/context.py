@@ -75,6 +75,8 @@ class ResponseContext:
     """Branches that have failed and whose successors are not there yet."""
     cancelled: bool = False
     """Whether the caller has taken the request back."""
+    declined: bool = False
+    """Whether somebody has declined for everybody (6xx): nobody else is to be asked."""
     branch: bytes = b""
     """The branch of the first attempt: identifies the offer of this request."""
     offers: dict[tuple[Side, bool], Exchange] = field(default_factory=dict)
@@ -96,6 +98,11 @@ class ResponseContext:
     def answered(self) -> bool:
         """Whether a final response has been given."""
         return self.server is None or self.server.answered
+
+    @property
+    def may_go_on(self) -> bool:
+        """Whether another attempt may begin (16.7 steps 5 and 10)."""
+        return not (self.cancelled or self.declined or self.answered)
 
     @property
     def pending(self) -> list[Branch]:

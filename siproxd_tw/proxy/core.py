@@ -335,7 +335,7 @@ class ProxyCore:
         """Send the request to the next server of the same target."""
         context = branch.context
         context.failovers -= 1
-        if not context.cancelled and not context.answered:
+        if context.may_go_on:
             try:
                 await self._sending.forward(context, branch.target, branch.later)
                 context.branches[-1].earlier = None if branch.over else branch

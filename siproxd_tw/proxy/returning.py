@@ -83,12 +83,13 @@ class ResponseProcessing:
                     self._cancel_others(context, ANSWERED_ELSEWHERE)
         elif branch.over:
             self.counters["late responses"] += 1
-        elif status == 503 and branch.later and not context.cancelled:
+        elif status == 503 and branch.later and context.may_go_on:
             self._sending.give_up_on(branch, "it answered 503", _retry_after(response))
             self._sending.failover(branch)
         else:
             branch.over, branch.final = True, (response, source)
             if status >= 600:
+                context.declined = True
                 self._cancel_others(context, DECLINED_ELSEWHERE)
             await self.conclude(context)
 
@@ -115,7 +116,7 @@ class ResponseProcessing:
             branch.over = True
         else:
             self._sending.give_up_on(branch, reason)
-        if branch.later and not lives and not context.cancelled and not context.answered:
+        if branch.later and not lives and context.may_go_on:
             self._sending.failover(branch)
         else:
             await self.conclude(context)

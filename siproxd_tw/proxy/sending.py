@@ -186,7 +186,7 @@ class RequestForwarding:
         self._impatient.discard(branch)
         branch.waiting = None
         silent = client is not None and client.state in (State.CALLING, State.TRYING)
-        if client is None or not silent or branch.over or context.cancelled or context.answered:
+        if client is None or not silent or branch.over or not context.may_go_on:
             return
         if branch.target.is_flow:
             # A phone may just be slow, and often nobody can connect to it: both ways may bring its answer.

@@ -261,6 +261,31 @@ def test_a_phone_is_reached_by_its_connection(bench: Bench) -> None:
     assert bench.happened() == ["480 to 203.0.113.51:5060", "OPTIONS to 10.0.0.12:5060 by TCP"]
 
 
+def two_phones(bench: Bench) -> None:
+    """Let W call a team of two: one by its connection (client 0), one by UDP (client 1)."""
+    near = bench.flow("10.0.0.12", 40001, "TCP")
+    bench.receive(register("team@foo.test", "<sip:team@10.0.0.12:5060;transport=tcp>"), near)
+    bench.receive(register("team@foo.test", "<sip:team@10.0.0.10:5062>"), bench.p)
+    bench.receive(invite("sip:team@foo.test", body=HERE), bench.w)
+    sent = [line for line in bench.happened() if line.startswith("INVITE")]
+    assert sent == ["INVITE to 10.0.0.12:40001 by TCP", f"INVITE to {PHONE}"]
+
+
+@pytest.mark.parametrize("how", ["silent", "unreachable", "503"])
+def test_after_a_decline_nobody_else_is_asked(bench: Bench, how: str) -> None:
+    """603 is everybody's answer: a phone that does not answer is not rung at its Contact (16.7 step 5)."""
+    two_phones(bench)
+    bench.answered("603 Decline", client=1)
+    if how == "unreachable":
+        failed(bench, client=0)
+    elif how == "503":
+        bench.answered("503 Service Unavailable", client=0)
+    bench.clock.advance(PATIENCE)
+    happened = bench.happened()
+    assert [line for line in happened if line.startswith("INVITE")] == []
+    assert (f"603 to {bench.w.remote}" in happened) == (how != "silent")
+
+
 def test_nothing_is_waited_for_after_the_end(bench: Bench) -> None:
     """The service stops with requests under way."""
     bench.receive(request("MESSAGE", "sip:bob@sip.provider.test"))

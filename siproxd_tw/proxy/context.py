@@ -17,6 +17,7 @@ from siproxd_tw.interfaces import Exchange, Flow, Hop, Side
 from siproxd_tw.proxy.registrar import Registration
 from siproxd_tw.proxy.routing import Target
 from siproxd_tw.sip.message import Request, Response
+from siproxd_tw.sip.transaction import State
 from siproxd_tw.sip.transactionlayer import ClientTransaction, ServerTransaction
 
 __all__ = ["Branch", "ResponseContext"]
@@ -98,6 +99,11 @@ class ResponseContext:
     def answered(self) -> bool:
         """Whether a final response has been given."""
         return self.server is None or self.server.answered
+
+    @property
+    def accepted(self) -> bool:
+        """Whether a 2xx to an INVITE has been given, so that those of other phones may follow (RFC 6026 7.1)."""
+        return self.server is not None and self.server.state is State.ACCEPTED
 
     @property
     def may_go_on(self) -> bool:

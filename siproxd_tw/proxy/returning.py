@@ -68,13 +68,13 @@ class ResponseProcessing:
     async def received(self, branch: Branch, response: Response, source: Flow) -> None:
         """Process the response of a branch (16.7 steps 4 and 5)."""
         context, status = branch.context, response.status
-        self._sending.answered(branch)
+        self._sending.answered(branch, serves=200 <= status < 300)
         if branch.earlier is not None and status != 482:  # which says that it has the request already
             self._give_up_earlier(branch.earlier)
             branch.earlier = None
         if status < 300:
             success = status >= 200
-            if context.answered and not (success and context.method == "INVITE"):
+            if context.answered and not (success and context.accepted):
                 self.counters["late responses"] += 1
             elif success or not branch.over:
                 branch.over = branch.over or success

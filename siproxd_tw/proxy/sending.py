@@ -229,11 +229,14 @@ class RequestForwarding:
             del self._without_tcp[next(iter(self._without_tcp))]
         self._without_tcp[host] = self._clock.seconds() + WITHOUT_TCP
 
-    def answered(self, branch: Branch) -> None:
-        """Take note that the server of `branch` lives: what belongs together goes there from now on."""
+    def answered(self, branch: Branch, *, serves: bool = False) -> None:
+        """Take note that the server of `branch` lives: what belongs together goes there from now on.
+
+        One that was given up has the call only if it `serves` it, by a success: another one has been asked.
+        """
         branch.alive = True
         if branch.waiting is not None:
             self._stop_waiting(branch)
-        if branch.target.hop is None:
+        if branch.target.hop is None and (serves or not branch.over):
             now = self._clock.seconds()
             self.affinity.note(branch.context.copy, branch.target.destination, branch.hop, now)

@@ -34,6 +34,8 @@ def test_a_final_response_is_an_answer(branch: Branch, status: int, answered: bo
     assert context.server is not None
     context.server.advance(input_for(status), 0.0)
     assert context.answered == answered
+    assert context.accepted == (status == 200)
+    assert context.may_go_on != answered
 
 
 def test_what_may_still_come(branch: Branch) -> None:

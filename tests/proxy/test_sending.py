@@ -38,6 +38,21 @@ def failed(bench: Bench, reason: str = "transport", client: int = -1) -> None:
 # failover
 
 
+@pytest.mark.parametrize("later", ["acknowledged", "long over"])
+def test_one_that_answers_when_the_call_has_failed(bench: Bench, later: str) -> None:
+    """Its 2xx comes too late to be given back (RFC 6026 section 7.1): it leaves neither media nor a dialog."""
+    transaction = bench.receive(request("INVITE", "sip:bob@sip.provider.test"))
+    bench.clock.advance(PATIENCE)
+    bench.answered("486 Busy Here", client=1)
+    assert bench.happened()[-1] == f"486 to {PHONE}"
+    if later == "long over":
+        transaction.let_go()
+    bench.answered("200 OK", client=0, tag="late", body=SDP.audio("192.0.2.9", 50000))
+    assert bench.happened() == []
+    status = bench.core.status()
+    assert (status["late responses"], status.get("internal errors")) == (1, None)
+
+
 @pytest.mark.parametrize("method", ["INVITE", "MESSAGE"])
 def test_a_server_without_a_sign_of_life(bench: Bench, method: str) -> None:
     """After two seconds the next one gets the request; the dead one comes last from now on."""
@@ -166,6 +181,29 @@ def test_what_belongs_together_goes_to_one_server(bench: Bench) -> None:
     wanted = [line for line in sent if line.split()[0] in ("REGISTER", "INVITE", "ACK")]
     assert wanted == [f"{line.split()[0]} to {A}" for line in wanted]
     assert len(wanted) == 7
+
+
+@pytest.mark.parametrize("late", ["100 Trying", "180 Ringing", "487 Request Terminated"])
+def test_a_late_word_of_a_server_that_was_given_up(bench: Bench, late: str) -> None:
+    """The call is with the other one, and so is the rest of it."""
+    bench.receive(invite("sip:bob@sip.provider.test", body=HERE))
+    bench.clock.advance(PATIENCE)
+    bench.answered("200 OK", client=1)
+    bench.answered(late, client=0, tag="late")
+    bench.happened()
+    bench.receive(request("BYE", "sip:bob@sip.provider.test", "To: <sip:bob@sip.provider.test>;tag=b1"))
+    assert [line for line in bench.happened() if line.startswith("BYE")] == [f"BYE to {B}"]
+
+
+def test_a_server_that_was_given_up_and_answers_first(bench: Bench) -> None:
+    """Then the call is with that one."""
+    bench.receive(invite("sip:bob@sip.provider.test", body=HERE))
+    bench.clock.advance(PATIENCE)
+    bench.answered("180 Ringing", client=1, tag="b2")
+    bench.answered("200 OK", client=0)
+    bench.happened()
+    bench.receive(request("BYE", "sip:bob@sip.provider.test", "To: <sip:bob@sip.provider.test>;tag=b1"))
+    assert [line for line in bench.happened() if line.startswith("BYE")] == [f"BYE to {A}"]
 
 
 def test_another_user_may_be_elsewhere(bench: Bench) -> None:

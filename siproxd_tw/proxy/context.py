@@ -102,7 +102,7 @@ class ResponseContext:
 
     @property
     def accepted(self) -> bool:
-        """Whether a 2xx to an INVITE has been given, so that those of other phones may follow (RFC 6026 7.1)."""
+        """Whether a 2xx to an INVITE has been given: those of other phones may follow (RFC 6026 7.1)."""
         return self.server is not None and self.server.state is State.ACCEPTED
 
     @property

@@ -40,7 +40,7 @@ def failed(bench: Bench, reason: str = "transport", client: int = -1) -> None:
 
 @pytest.mark.parametrize("later", ["acknowledged", "long over"])
 def test_one_that_answers_when_the_call_has_failed(bench: Bench, later: str) -> None:
-    """Its 2xx comes too late to be given back (RFC 6026 section 7.1): it leaves neither media nor a dialog."""
+    """Its 2xx is too late to be given back (RFC 6026 section 7.1): it leaves neither media nor a dialog."""
     transaction = bench.receive(request("INVITE", "sip:bob@sip.provider.test"))
     bench.clock.advance(PATIENCE)
     bench.answered("486 Busy Here", client=1)

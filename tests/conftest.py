@@ -9,12 +9,18 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from hypothesis import settings
 from twisted.logger import LogLevel, globalLogPublisher
 
 from tests.support.vectors import CAPTURED, TESTS_OF_CAPTURED
 
 #: Tests over captured messages read them where they lie; without that folder there is nothing to collect.
 collect_ignore_glob = [] if CAPTURED.is_dir() else [TESTS_OF_CAPTURED]
+
+# No deadline for single examples: a loaded machine is no bug. `--hypothesis-profile=thorough` looks longer.
+settings.register_profile("quick", max_examples=50, deadline=None)
+settings.register_profile("thorough", max_examples=5000, deadline=None)
+settings.load_profile("quick")
 
 
 @pytest.fixture(autouse=True)
@@ -30,6 +36,7 @@ def leaves_nothing_behind(request: pytest.FixtureRequest) -> Iterator[None]:
         if event.get("log_failure") is not None or event.get("log_level") is LogLevel.critical:
             failures.append(event)
 
+    gc.freeze()  # what is older than the test need not be looked at when garbage is collected
     before = _held_by_the_reactor()
     globalLogPublisher.addObserver(observe)
     try:

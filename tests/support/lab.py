@@ -108,8 +108,6 @@ class _Log:
 class Lab:
     """One proxy, its neighbours, and the clock of them all."""
 
-    _open = 0
-
     def __init__(
         self,
         build: Build,
@@ -143,9 +141,6 @@ class Lab:
         self.w = self.party("W", "203.0.113.51", 5060)
         self.m = self.party("M", "203.0.113.60", 5090)
         globalLogPublisher.addObserver(self._log)
-        if not Lab._open:
-            gc.freeze()  # what is older than the laboratory need not be collected at its end
-        Lab._open += 1
         self.service = build(self)
 
     def _own(self, side: Side, usual: str) -> HostPort:
@@ -258,9 +253,6 @@ class Lab:
                 self.stop()
         finally:
             gc.collect()  # so that an unhandled failure of a Deferred is logged now
-            Lab._open -= 1
-            if not Lab._open:
-                gc.unfreeze()
             globalLogPublisher.removeObserver(self._log)
         if audit:
             self._audit()

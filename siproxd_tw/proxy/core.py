@@ -143,8 +143,8 @@ class ProxyCore:
         now = self._clock.seconds()
         method, begins = request.method, not request.to_tag
         self._access.check(request, flow)
-        if begins and flow.side is Side.OUTSIDE and not self.knows_server(flow.remote.host):
-            self._limits.admit(flow, now)
+        if flow.side is Side.OUTSIDE and (begins or not self._runs(request, now)):
+            self._admit_beginning(flow, now)
         validate(request)
         if method == "OPTIONS" and hops_left(request) == 0:
             raise self._about_us(request)
@@ -157,6 +157,20 @@ class ProxyCore:
         if method not in ("REGISTER", "CANCEL", "ACK"):
             context.targets = self._targets(context, now, sent_from)
         return context
+
+    def _runs(self, request: Request, now: float) -> bool:
+        """Whether `request` from outside is of a dialog that a phone is in: anybody can write a To tag."""
+        tag, call_id = request.to_tag, request.call_id
+        if self._obscure_loops:
+            call_id = callids.across(call_id, request.from_tag, tag)
+        return self._dialogs.find(call_id, tag, now) is not None
+
+    def _admit_beginning(self, flow: Flow, now: float) -> None:
+        """Let a peer outside begin something, if it may and does not do so too often."""
+        if not self._access.may_begin(flow):
+            raise Refused(None, "not in hosts_allow_outside, and no such dialog")
+        if not self.knows_server(flow.remote.host):
+            self._limits.admit(flow, now)
 
     def _copied(self, request: Request, flow: Flow) -> Request:
         """Return a copy to go on: with the Call-ID that it has inside, and its Routes preprocessed (16.4)."""

@@ -124,6 +124,8 @@ def test_hosts_allow_outside(laboratory):
     call = call_to_m(lab)
     lab.m.send(invite(ALICE, STRANGER, "Call-ID: new", body=SDP.audio("203.0.113.60", 50000)))
     lab.m.send(request("OPTIONS", "sip:203.0.113.1", STRANGER, "Call-ID: ping"))
+    for method in ("INVITE", "MESSAGE", "ACK"):  # as if of a dialog
+        lab.m.send(request(method, ALICE, STRANGER, f"To: <{ALICE}>;tag=guessed", f"Call-ID: {method}"))
     lab.m.nothing()
     lab.p.nothing()
     hang_up(lab, lab.m, call.callee, lab.p)

@@ -17,6 +17,7 @@ from siproxd_tw.config.networks import parse as networks
 from siproxd_tw.config.settings import AccessConfig, AuthConfig, RoutingConfig
 from siproxd_tw.interfaces import ISignalling, IStatus, ITransactionUser, ITransport, Refused, Side
 from siproxd_tw.proxy.forwarding import branch_for
+from siproxd_tw.proxy.limits import BURST
 from siproxd_tw.sip.message import response_to
 from siproxd_tw.sip.transactionlayer import (
     ResponseReceived,
@@ -26,7 +27,7 @@ from siproxd_tw.sip.transactionlayer import (
     local_tag,
 )
 from tests.support.bench import NOW, SECRET, Bench
-from tests.support.messages import ALICE, differences, invite, register, request, values
+from tests.support.messages import ALICE, SDP, differences, invite, register, request, values
 
 PROVIDER = "203.0.113.50:5060"
 PHONE = "10.0.0.10:5062"
@@ -107,6 +108,20 @@ def test_what_comes_from_outside_is_screened(bench: Bench, text: str, status: in
     refusal = screened(bench, text, outside=True)
     assert (refusal.status if refusal else 0) == status
     assert bench.happened() == []
+
+
+def test_a_to_tag_does_not_open_the_flood_gate(bench: Bench) -> None:
+    """Anybody can write one; only what is of a dialog that runs is not counted as a beginning."""
+    bench.bind()
+    bench.receive(invite("sip:bob@203.0.113.51", "Call-ID: runs", body=SDP.audio("10.0.0.10", 40000)))
+    bench.answered("200 OK", tag="b1")
+    for number in range(BURST + 1):
+        text = request("MESSAGE", f"sip:{ALICE}", "To: <sip:alice@h>;tag=x", f"Call-ID: guess{number}")
+        refusal = screened(bench, text, outside=True)
+    assert refusal is not None
+    assert refusal.status is None
+    bye = request("BYE", f"sip:{ALICE}", "From: <sip:b@h>;tag=b1", "To: <sip:a@h>;tag=a1", "Call-ID: runs")
+    assert screened(bench, bye, outside=True) is None
 
 
 def test_a_route_of_ours_does_not_hide_the_target(bench: Bench) -> None:

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -225,6 +226,23 @@ def test_a_request_goes_by_the_transport_that_its_uri_names(host: Host) -> None:
     assert connection.remote[0] == "203.0.113.1"
     (sent,) = connection.take()
     assert b"Via: SIP/2.0/TCP 203.0.113.1:5060;" in sent
+
+
+def test_browsers_have_ports_of_their_own(certified: Config) -> None:
+    """WebSockets; those over TLS with a certificate only. We call nobody by them."""
+    ports = replace(certified.transports, ws_port=8080, wss_port=8443)
+    for config, sockets in (
+        (replace(certified, transports=replace(ports, certificate="")), ["10.0.0.1:5060", "10.0.0.1:8080"]),
+        (
+            replace(certified, transports=ports),
+            ["10.0.0.1:5060", "10.0.0.1:5061", "10.0.0.1:8080", "10.0.0.1:8443"],
+        ),
+    ):
+        host = Host(config).start()
+        assert [each for each in host.listening() if each.startswith("10.")] == sockets
+        assert host.service.transports == ("UDP", "TCP", "TLS")
+        host.stop()
+        assert host.left() == []
 
 
 def test_a_port_that_is_taken_for_tcp_only(host: Host) -> None:

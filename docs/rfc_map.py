@@ -146,7 +146,7 @@ _PROXY = (
     _row(
         "16.8",
         "Processing Timer C",
-        "sip.transactionlayer.RingingTooLong sip.transaction.INVITE_CLIENT",
+        "sip.events.RingingTooLong sip.transaction.INVITE_CLIENT",
     ),
     _row("16.9", "Handling Transport Errors", "proxy.returning.ResponseProcessing.failed"),
     _row("16.10", "CANCEL Processing", "proxy.core.ProxyCore"),
@@ -167,7 +167,7 @@ _PROXY = (
 
 _TRANSACTIONS = (
     _row("17", "Transactions", "sip.transactionlayer.TransactionLayer"),
-    _row("17.1", "Client Transaction", "sip.transactionlayer.ClientTransaction"),
+    _row("17.1", "Client Transaction", "sip.events.ClientTransaction"),
     _row("17.1.1", "INVITE Client Transaction", "sip.transaction.INVITE_CLIENT"),
     _row("17.1.1.1", "Overview of INVITE Transaction", "", _OVERVIEW),
     _row("17.1.1.2", "Formal Description", "sip.transaction.INVITE_CLIENT sip.transaction.Transaction"),
@@ -185,7 +185,7 @@ _TRANSACTIONS = (
         "Handling Transport Errors",
         "sip.transactionlayer.TransactionLayer.flow_failed",
     ),
-    _row("17.2", "Server Transaction", "sip.transactionlayer.ServerTransaction"),
+    _row("17.2", "Server Transaction", "sip.events.ServerTransaction"),
     _row("17.2.1", "INVITE Server Transaction", "sip.transaction.INVITE_SERVER"),
     _row("17.2.2", "Non-INVITE Server Transaction", "sip.transaction.NON_INVITE_SERVER"),
     _row(
@@ -513,7 +513,7 @@ _CORRECT_2XX = (
     _row("7", "Change Details", "sip.transaction.State"),
     _row("7.1", "Server Transaction Impacts", "sip.transaction.INVITE_SERVER"),
     _row("7.2", "Client Transaction Impacts", "sip.transaction.INVITE_CLIENT"),
-    _row("7.3", "Proxy Considerations", "sip.transactionlayer.StrayResponse"),
+    _row("7.3", "Proxy Considerations", "sip.events.StrayResponse"),
     _row("8", "Exact Changes to RFC 3261", "", "8.1 to 8.11 put section 7 into the words of RFC 3261"),
     _row("10", "Security Considerations", "", "what 7.3 is against"),
 )

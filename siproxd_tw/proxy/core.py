@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping
 
+from twisted.internet.defer import TimeoutError
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
@@ -58,6 +59,9 @@ from siproxd_tw.sip.transactionlayer import (
 from siproxd_tw.sip.uri import SIPURI
 
 __all__ = ["ProxyCore"]
+
+#: Seconds to find out whether a domain is ours whose requests have an outbound proxy anyhow.
+PATIENCE_FOR_NAMES = 0.5
 
 #: What we say of ourselves in the answer to OPTIONS: a proxy has no methods of its own.
 CAPABILITIES = (
@@ -328,9 +332,10 @@ class ProxyCore:
             if self._routing.outbound_proxy(request) is None:
                 hops = await self._resolver.locate(destination_of(uri))
                 return any(self._routing.is_own(*hop.address, hop.transport) for hop in hops)
-            found = await self._resolver.resolve(uri.host)
-        except ResolutionFailed:
-            return False  # an outbound proxy may know the domain
+            # The outbound proxy may know a domain that the DNS does not, so nobody waits long for that.
+            found = await self._resolver.resolve(uri.host).addTimeout(PATIENCE_FOR_NAMES, self._clock)
+        except (ResolutionFailed, TimeoutError):
+            return False
         return any(self._routing.is_own(host, uri.port) for host in found)
 
     # what fails

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import Enum
+from math import ceil
 
 __all__ = [
     "INVITE_CLIENT",
@@ -24,6 +25,10 @@ __all__ = [
     "Timers",
     "Transaction",
 ]
+
+
+#: What lingers ends at whole tenths of a second: the end of a hundred is one awakening, not a hundred.
+LINGER_STEPS = 10
 
 
 class State(Enum):
@@ -281,7 +286,7 @@ class Transaction:
             self.deadlines[E.TIMER_C] = timer_c
         linger = self.machine.linger.get(state)
         if linger is not None and (not self.reliable or state in self.machine.linger_always):
-            self.deadlines[E.LINGER_OVER] = now + linger(self.timers)
+            self.deadlines[E.LINGER_OVER] = ceil((now + linger(self.timers)) * LINGER_STEPS) / LINGER_STEPS
         elif linger is not None:
             self.state = S.TERMINATED
         elif state is S.COMPLETED:  # the INVITE server: timers H and G

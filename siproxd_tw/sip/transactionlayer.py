@@ -14,12 +14,24 @@ from __future__ import annotations
 import heapq
 from collections import deque
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
+from siproxd_tw.sip.events import (
+    AckReceived,
+    CancelReceived,
+    ClientTransaction,
+    Event,
+    Key,
+    RequestReceived,
+    ResponseReceived,
+    RingingTooLong,
+    ServerTransaction,
+    StrayResponse,
+    TransactionFailed,
+)
 from siproxd_tw.sip.message import Request, Response, ack_for, cancel_for, local_tag
 from siproxd_tw.sip.transaction import (
     INVITE_CLIENT,
-    INVITE_SERVER,
     NON_INVITE_CLIENT,
     NON_INVITE_SERVER,
     Action,
@@ -46,139 +58,6 @@ __all__ = [
 
 MAGIC_COOKIE = b"z9hG4bK"
 NEVER = float("inf")
-Key = tuple[object, ...]
-
-
-#: Stands where a request was that nobody needs any more.
-NO_REQUEST = Request.build("NONE", b"sip:nobody.invalid", [])
-
-
-class ServerTransaction(Transaction):
-    """A request that we have to answer (17.2)."""
-
-    __slots__ = ("flow", "key", "last", "reply", "request", "user")
-
-    def __init__(
-        self, request: Request, flow: Any, reply: Any, key: Key, timers: Timers, reliable: bool
-    ) -> None:
-        machine = INVITE_SERVER if request.method == "INVITE" else NON_INVITE_SERVER
-        super().__init__(machine, timers, reliable)
-        self.request = request
-        self.flow = flow
-        """Where the request came from."""
-        self.reply = reply
-        """Where responses go (RFC 3261 18.2.2)."""
-        self.key = key
-        self.last = b""
-        self.user: Any = None
-        """What the transaction user keeps here; when the transaction is over its `end()` is called, if it
-        has one, to break the circle of references that only the garbage collector could find otherwise."""
-
-    @property
-    def answered(self) -> bool:
-        """Whether a final response has been sent."""
-        return self.state not in (State.TRYING, State.PROCEEDING)
-
-    def let_go(self) -> None:
-        """Release the user, and the request.
-
-        For half a minute from now on all that is needed is the response, for retransmissions: what is
-        released here is nine tenths of the memory of a transaction.
-        """
-        user, self.user = self.user, None
-        self.request = NO_REQUEST
-        if hasattr(user, "end"):
-            user.end()
-
-
-class ClientTransaction(Transaction):
-    """A request that we have sent (17.1)."""
-
-    __slots__ = ("cancel_headers", "cancel_sent", "cancel_wanted", "flow", "key", "last", "request", "user")
-
-    def __init__(
-        self, request: Request, flow: Any, key: Key, timers: Timers, reliable: bool, user: Any
-    ) -> None:
-        machine = INVITE_CLIENT if request.method == "INVITE" else NON_INVITE_CLIENT
-        super().__init__(machine, timers, reliable)
-        self.request = request
-        self.flow = flow
-        self.key = key
-        self.last = bytes(request)
-        self.user = user
-        self.cancel_wanted = False
-        """Whether it is to be cancelled as soon as a provisional response is there."""
-        self.cancel_headers: Sequence[bytes] = ()
-        """Header lines that the CANCEL is to have in addition."""
-        self.cancel_sent = False
-
-    def let_go(self) -> None:
-        """Release the user, and the request: what comes now is retransmissions of its response."""
-        self.user = None
-        self.request = NO_REQUEST
-        self.last = b""
-
-
-class RequestReceived(NamedTuple):
-    """A new request came in; ACK and CANCEL have events of their own."""
-
-    transaction: ServerTransaction
-
-
-class AckReceived(NamedTuple):
-    """An ACK for a 2xx came in; it has no transaction (17.1.1.3)."""
-
-    request: Request
-    flow: Any
-    user: Any = None
-    """What the transaction user keeps with it."""
-
-
-class CancelReceived(NamedTuple):
-    """A CANCEL came in; `invite` is what it is about, None if nothing matches (9.2)."""
-
-    transaction: ServerTransaction
-    invite: ServerTransaction | None
-
-
-class ResponseReceived(NamedTuple):
-    """A response to one of our requests came in."""
-
-    transaction: ClientTransaction
-    response: Response
-    user: Any = None
-    """What the request was sent with."""
-
-
-class StrayResponse(NamedTuple):
-    """A response matches no transaction: to be dropped and counted (RFC 6026 section 7.3)."""
-
-    response: Response
-    flow: Any
-
-
-class TransactionFailed(NamedTuple):
-    """A transaction ended without what it waited for: "timeout" or "transport"."""
-
-    transaction: ClientTransaction | ServerTransaction
-    reason: str
-
-
-class RingingTooLong(NamedTuple):
-    """Timer C of an INVITE is over (16.8)."""
-
-    transaction: ClientTransaction
-
-
-Event = (
-    RequestReceived
-    | AckReceived
-    | CancelReceived
-    | ResponseReceived
-    | StrayResponse
-    | TransactionFailed
-    | RingingTooLong
-)
 
 
 def server_key(request: Request, method: str) -> Key:
@@ -212,7 +91,9 @@ class TransactionLayer:
         self._by_flow: dict[Any, dict[ClientTransaction, None]] = {}
         self._events: deque[Event] = deque()
         self._out: list[tuple[bytes, Any]] = []
-        self._deadlines: list[tuple[float, int, Transaction]] = []
+        self._deadlines: list[tuple[float, int, Transaction | None]] = []
+        """When something is to be done, and about which transaction; None: those that linger till then."""
+        self._lingering: dict[float, list[Transaction]] = {}
         self._count = 0
         self._refused: tuple[Request | None, Key] = None, ()
         """The request that `absorb` has refused last, and its key: `begin` gets the same one next."""
@@ -272,6 +153,7 @@ class TransactionLayer:
         actions = self._advance(transaction, input_for(response.status), now)
         if response.status == 100 and timer_c is not None:
             transaction.deadlines[Input.TIMER_C] = timer_c  # only 101 to 199 start it anew (16.7 step 2)
+            self._schedule(transaction)
         if Action.SEND_ACK in actions:
             self._out.append((bytes(ack_for(transaction.request, response)), transaction.flow))
         if Action.TO_USER in actions:
@@ -284,11 +166,20 @@ class TransactionLayer:
     def handle_timer(self, now: float) -> None:
         """Feed the time: every deadline up to `now` happens, in order."""
         while self._deadlines and self._deadlines[0][0] <= now:
-            _, _, transaction = heapq.heappop(self._deadlines)
-            transaction.scheduled = NEVER
-            for over in transaction.due(now):
-                self._advance(transaction, over, now)
-            self._schedule(transaction)
+            at, _, transaction = heapq.heappop(self._deadlines)
+            if transaction is None:
+                self._end_lingering(at, now)
+            elif transaction.scheduled == at:  # otherwise it has moved
+                transaction.scheduled = NEVER
+                for over in transaction.due(now):
+                    self._advance(transaction, over, now)
+                self._schedule(transaction)
+
+    def _end_lingering(self, at: float, now: float) -> None:
+        """End those whose last wait is over: nearly all deadlines are of that kind."""
+        for transaction in self._lingering.pop(at):
+            if transaction.deadlines.get(Input.LINGER_OVER) == at:
+                self._advance(transaction, Input.LINGER_OVER, now)
 
     def transport_failed(self, transaction: ClientTransaction | ServerTransaction, now: float) -> None:
         """Feed a failure to send for `transaction` (17.1.4)."""
@@ -354,8 +245,10 @@ class TransactionLayer:
         for transaction in (*self._servers.values(), *self._clients.values()):
             transaction.state = State.TERMINATED
             transaction.deadlines.clear()
-        for each in (self._servers, self._clients, self._by_flow, self._deadlines, self._events, self._out):
-            each.clear()
+        for table in (self._servers, self._clients, self._by_flow, self._lingering):
+            table.clear()
+        for queue in (self._deadlines, self._events, self._out):
+            queue.clear()
 
     # output
 
@@ -371,9 +264,12 @@ class TransactionLayer:
     def get_timer(self) -> float | None:
         """Return when `handle_timer` is to be called."""
         heap = self._deadlines
-        while heap and not heap[0][2].deadlines:
-            heapq.heappop(heap)[2].scheduled = NEVER
-        return heap[0][0] if heap else None
+        while heap:
+            at, _, transaction = heap[0]
+            if transaction is None or transaction.scheduled == at:
+                return at
+            heapq.heappop(heap)  # it has ended, or waits for something else
+        return None
 
     # inside
 
@@ -427,15 +323,24 @@ class TransactionLayer:
                 self._events.append(RingingTooLong(transaction))
 
     def _schedule(self, transaction: Transaction) -> None:
-        """Put the next deadline on the heap; one that has moved later is found stale when it comes up."""
+        """Put the next deadline on the heap, unless it is there; where it was before nobody looks for it."""
         at = transaction.deadline()
-        if at is not None and at < transaction.scheduled:
-            transaction.scheduled = at
-            self._count += 1
+        if at is None or at == transaction.scheduled:
+            return
+        transaction.scheduled = at
+        self._count += 1
+        if Input.LINGER_OVER not in transaction.deadlines:
             heapq.heappush(self._deadlines, (at, self._count, transaction))
+            return
+        lingering = self._lingering.get(at)
+        if lingering is None:
+            self._lingering[at] = lingering = []
+            heapq.heappush(self._deadlines, (at, self._count, None))
+        lingering.append(transaction)
 
     def _remove(self, transaction: Transaction) -> None:
         transaction.deadlines.clear()
+        transaction.scheduled = NEVER
         if isinstance(transaction, ServerTransaction):
             self._servers.pop(transaction.key, None)
         elif isinstance(transaction, ClientTransaction):

@@ -526,3 +526,13 @@ def test_every_own_answer_has_the_tag_of_its_request(bench: Bench) -> None:
     """So that the ACK for it is recognised (8.2.7)."""
     transaction = bench.receive(request("INVITE", "sip:nobody@foo.test"))
     assert bench.sent.to_tag == local_tag(transaction.request, SECRET)
+
+
+def test_with_an_outbound_proxy_nobody_waits_long_for_the_domain() -> None:
+    """Whether it is one of ours is asked, for half a second: a DNS that is silent must not stop telephony."""
+    bench = Bench(routing=RoutingConfig("203.0.113.99", 5080))
+    bench.resolver.hold()
+    bench.receive(register("alice@nowhere.test", "<sip:alice@10.0.0.10:5062>"))
+    assert bench.happened() == []
+    bench.clock.advance(0.5)
+    assert bench.happened() == ["REGISTER to 203.0.113.99:5080"]

@@ -379,3 +379,27 @@ def test_ten_thousand_transactions_leave_nothing() -> None:
     peer.advance(32.0)
     assert peer.layer.idle
     assert peer.layer.get_timer() is None
+
+
+def test_the_end_of_many_is_one_awakening() -> None:
+    """Transactions that linger end together, at the next tenth of a second, and not before their time."""
+    peer = Peer()
+    for number in range(100):
+        peer.now = number / 1000
+        [received] = peer.receive(request("OPTIONS", branch=f"z9hG4bK{number}"))
+        peer.answer(received.transaction, 200)
+    awakenings = []
+    while (at := peer.layer.get_timer()) is not None:
+        peer.layer.handle_timer(at)
+        awakenings.append((at, len(peer.layer)))
+    assert awakenings == [(32.0, 99), (32.1, 0)]
+
+
+def test_a_timer_that_has_moved_wakes_nobody() -> None:
+    """The retransmission of a request that is answered is not waited for."""
+    peer = Peer()
+    sent = request("OPTIONS", branch="z9hG4bKours")
+    peer.layer.request(sent, "flow", 0.0, user=None)
+    assert peer.layer.get_timer() == 0.5
+    peer.receive(response_to(sent, 200))
+    assert peer.layer.get_timer() == 5.0

@@ -70,7 +70,7 @@ class ResponseProcessing:
         context, status = branch.context, response.status
         self._sending.answered(branch, serves=200 <= status < 300)
         if branch.earlier is not None and status != 482:  # which says that it has the request already
-            self._give_up_earlier(branch.earlier)
+            self._give_up(branch.earlier)
             branch.earlier = None
         if status < 300:
             success = status >= 200
@@ -88,13 +88,16 @@ class ResponseProcessing:
             self._sending.failover(branch)
         else:
             branch.over, branch.final = True, (response, source)
+            for later in context.pending:
+                if later.earlier is branch and not later.alive and status != 482:
+                    self._give_up(later)
             if status >= 600:
                 context.declined = True
                 self._cancel_others(context, DECLINED_ELSEWHERE)
             await self.conclude(context)
 
-    def _give_up_earlier(self, branch: Branch) -> None:
-        """Wait no more for an answer by a phone's old connection: it has answered by a new one."""
+    def _give_up(self, branch: Branch) -> None:
+        """Wait no more for an answer by one of two ways to a phone: it has answered by the other."""
         branch.over = True
         if branch.client is not None:
             self._signalling.cancel(branch.client)

@@ -324,6 +324,18 @@ def test_after_a_decline_nobody_else_is_asked(bench: Bench, how: str) -> None:
     assert (f"603 to {bench.w.remote}" in happened) == (how != "silent")
 
 
+@pytest.mark.parametrize("method", ["INVITE", "MESSAGE"])
+def test_a_slow_phone_that_refuses(bench: Bench, method: str) -> None:
+    """Its answer by its connection is its answer: what was sent to its Contact is not waited for."""
+    near = bench.flow("10.0.0.12", 40001, "TCP")
+    bench.receive(register("dora@foo.test", "<sip:dora@10.0.0.12:5060>"), near)
+    bench.receive(request(method, "sip:dora@foo.test", "Call-ID: x"), bench.w)
+    bench.clock.advance(PATIENCE)
+    assert bench.happened()[-1] == f"{method} to 10.0.0.12:5060 by TCP"
+    bench.answered("486 Busy Here", client=0)
+    assert f"486 to {bench.w.remote}" in bench.happened()
+
+
 def test_nothing_is_waited_for_after_the_end(bench: Bench) -> None:
     """The service stops with requests under way."""
     bench.receive(request("MESSAGE", "sip:bob@sip.provider.test"))

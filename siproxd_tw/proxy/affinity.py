@@ -49,18 +49,23 @@ class Affinity:
                 return kept.hop
         return None
 
-    def note(self, request: Request, destination: Destination, hop: Hop, now: float) -> None:
-        """Take note that `hop` has answered `request`; a registration binds its user to it."""
-        call, user = keys_of(request, destination)
+    def note(
+        self, request: Request, destination: Destination, hop: Hop, now: float, call_id: bytes = b""
+    ) -> None:
+        """Take note that `hop` has answered `request`; a registration binds its user to it.
+
+        `call_id` is the Call-ID by which the call is known here, where `request` has another one by now.
+        """
+        call, user = keys_of(request, destination, call_id)
         self._keep(call, _Kept(hop, now + LIFE))
         if request.method == "REGISTER":
             self._keep(user, _Kept(hop, now + LIFE))
             self._servers.pop(hop.address.host, None)
             self._servers[hop.address.host] = now + LIFE
 
-    def failed(self, request: Request, destination: Destination, hop: Hop) -> None:
-        """Forget `hop` for the call and the user of `request`."""
-        for key in keys_of(request, destination):
+    def failed(self, request: Request, destination: Destination, hop: Hop, call_id: bytes = b"") -> None:
+        """Forget `hop` for the call and the user of `request`; `call_id` as for `note`."""
+        for key in keys_of(request, destination, call_id):
             kept = self._kept.get(key)
             if kept is not None and kept.hop == hop:
                 del self._kept[key]
@@ -83,9 +88,9 @@ class Affinity:
         self._kept[key] = kept
 
 
-def keys_of(request: Request, destination: Destination) -> tuple[Key, Key]:
+def keys_of(request: Request, destination: Destination, call_id: bytes = b"") -> tuple[Key, Key]:
     """Return what `request` is remembered under: its Call-ID, and the user whom it is from."""
     sender = (request.to if request.method == "REGISTER" else request.from_).uri
     user = sender.user if isinstance(sender, SIPURI) else None
     host = sender.host if isinstance(sender, SIPURI) else ""
-    return (request.call_id, "", destination), (user or b"", "@" + host, destination)
+    return (call_id or request.call_id, "", destination), (user or b"", "@" + host, destination)

@@ -222,7 +222,8 @@ class RequestForwarding:
         self._log.info("{hop} has failed: {why}", hop=hop, why=why)
         if target.hop is None:
             self._resolver.failed(hop, seconds)
-            self.affinity.failed(branch.context.copy, target.destination, hop)
+            context = branch.context
+            self.affinity.failed(context.copy, target.destination, hop, context.call_id)
 
     def _remember_without_tcp(self, host: str) -> None:
         while len(self._without_tcp) >= MOST_HOSTS:
@@ -238,5 +239,5 @@ class RequestForwarding:
         if branch.waiting is not None:
             self._stop_waiting(branch)
         if branch.target.hop is None and (serves or not branch.over):
-            now = self._clock.seconds()
-            self.affinity.note(branch.context.copy, branch.target.destination, branch.hop, now)
+            now, context = self._clock.seconds(), branch.context
+            self.affinity.note(context.copy, branch.target.destination, branch.hop, now, context.call_id)

@@ -195,6 +195,20 @@ def test_a_late_word_of_a_server_that_was_given_up(bench: Bench, late: str) -> N
     assert [line for line in bench.happened() if line.startswith("BYE")] == [f"BYE to {B}"]
 
 
+def test_another_call_id_outside_is_the_same_call(bench: Bench) -> None:
+    """With obscure_loops, too, the rest of a call goes to the server that has it."""
+    bench = Bench(sip=SIPConfig(obscure_loops=True))
+    bench.bind()
+    bench.resolver.services["sip.provider.test"] = [hop(A), hop(B)]
+    bench.receive(invite("sip:bob@sip.provider.test", body=HERE))
+    bench.clock.advance(PATIENCE)
+    bench.answered("200 OK", client=1)
+    bench.resolver.dead = []
+    bench.happened()
+    bench.receive(request("BYE", "sip:bob@sip.provider.test", "To: <sip:bob@sip.provider.test>;tag=b1"))
+    assert [line for line in bench.happened() if line.startswith("BYE")] == [f"BYE to {B}"]
+
+
 def test_a_server_that_was_given_up_and_answers_first(bench: Bench) -> None:
     """Then the call is with that one."""
     bench.receive(invite("sip:bob@sip.provider.test", body=HERE))

@@ -222,7 +222,7 @@ class Routing:
         there = isinstance(uri, SIPURI) and uri.host == flow.remote.host
         if isinstance(uri, SIPURI) and there and not flow.transport.reliable:
             destination = destination_of(uri)
-            hop = Hop(destination.transport or flow.transport.name, _address(destination))
+            hop = _hop_at(destination, flow.transport.name)
             return Target(flow.side, destination, text, hop)
         hop = Hop(flow.transport.name, flow.remote)
         other = _hop_to(destination_of(uri)) if there and isinstance(uri, SIPURI) else None
@@ -248,7 +248,7 @@ class Routing:
         uri = binding.contact
         text = _without_headers(binding.contact_text, uri)
         contact = destination_of(uri)
-        at_contact = Hop(contact.transport or binding.transport, _address(contact))
+        at_contact = _hop_at(contact, binding.transport)
         if binding.source is None or (binding.transport == "UDP" and not binding.is_behind_nat):
             hop = at_contact if is_ip_address(uri.host) else None
             return Target(binding.side, contact, text, hop, path=binding.path)
@@ -371,8 +371,8 @@ def destination_of(uri: SIPURI) -> Destination:
         return Destination(uri.host, uri.port, "", uri.scheme == "sips")
     transport = (uri.param(b"transport") or b"").decode("ascii", "replace").upper()
     secure = uri.scheme == "sips"
-    if secure and transport == "TCP":
-        transport = "TLS"  # transport=tcp of a sips URI means TLS over TCP (26.2.2)
+    if secure and transport in ("TCP", "UDP"):
+        transport = "TLS"  # transport=tcp of a sips URI means TLS over TCP (26.2.2); udp is a mistake
     maddr = uri.param(b"maddr")
     host = maddr.decode("ascii", "replace").strip("[]").lower() if maddr else uri.host
     return Destination(host, uri.port, transport if transport in DEFAULT_PORTS else "", secure)
@@ -394,8 +394,10 @@ def _hop_to(destination: Destination) -> Hop | None:
     return Hop(transport, Address(destination.host, destination.port or DEFAULT_PORTS[transport]))
 
 
-def _address(destination: Destination) -> Address:
-    return Address(destination.host, destination.port or DEFAULT_PORTS[destination.transport or "UDP"])
+def _hop_at(destination: Destination, transport: str) -> Hop:
+    """Return where a phone is that uses `transport` unless its Contact names another one."""
+    transport = destination.transport or transport
+    return Hop(transport, Address(destination.host, destination.port or DEFAULT_PORTS[transport]))
 
 
 def _destination(hop: Hop) -> Destination:

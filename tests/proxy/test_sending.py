@@ -338,6 +338,23 @@ def test_after_a_decline_nobody_else_is_asked(bench: Bench, how: str) -> None:
     assert (f"603 to {bench.w.remote}" in happened) == (how != "silent")
 
 
+def test_a_phone_by_tls_listens_at_the_port_of_tls(bench: Bench) -> None:
+    """Where its Contact has no port, and its connection is gone (19.1.2)."""
+    near = bench.flow("10.0.0.12", 40001, "TLS")
+    bench.receive(register("dora@foo.test", "<sips:dora@10.0.0.12>"), near)
+    near.transport.gone.add(near.remote)
+    bench.happened()
+    bench.receive(request("MESSAGE", "sip:dora@foo.test", "Call-ID: x"), bench.w)
+    assert bench.happened() == ["MESSAGE to 10.0.0.12:5061 by TLS"]
+
+
+@pytest.mark.parametrize("uri", ["sips:bob@203.0.113.60", "sips:bob@203.0.113.60;transport=udp"])
+def test_a_secure_uri_never_goes_by_udp(bench: Bench, uri: str) -> None:
+    """That is what its ``s`` promises, also where it names a transport by mistake (26.2.2)."""
+    bench.receive(request("MESSAGE", uri))
+    assert bench.happened() == ["MESSAGE to 203.0.113.60:5061 by TLS"]
+
+
 @pytest.mark.parametrize("method", ["INVITE", "MESSAGE"])
 def test_a_slow_phone_that_refuses(bench: Bench, method: str) -> None:
     """Its answer by its connection is its answer: what was sent to its Contact is not waited for."""

@@ -342,9 +342,11 @@ class TransactionLayer:
         transaction.deadlines.clear()
         transaction.scheduled = NEVER
         if isinstance(transaction, ServerTransaction):
-            self._servers.pop(transaction.key, None)
+            if self._servers.get(transaction.key) is transaction:  # not a later one with the same key
+                del self._servers[transaction.key]
         elif isinstance(transaction, ClientTransaction):
-            self._clients.pop(transaction.key, None)
+            if self._clients.get(transaction.key) is transaction:
+                del self._clients[transaction.key]
             if transaction.reliable:
                 self._forget_flow(transaction)
 

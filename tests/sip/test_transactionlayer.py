@@ -353,6 +353,22 @@ def test_the_end_of_all() -> None:
     assert peer.layer.idle
 
 
+def test_the_same_request_once_more() -> None:
+    """Upstream all is over, so it is a new one with the same branch; the end of the old one is not its end."""
+    peer = Peer()
+    peer.layer.request(request(), "flow", peer.now, user="old")
+    peer.receive(response_to(request(), 486, to_tag=b"b1"))
+    peer.advance(20.0)
+    peer.layer.request(request(), "flow", peer.now, user="new")
+    peer.receive(response_to(request(), 180, to_tag=b"b2"))
+    peer.advance(40.0)
+    [event] = peer.receive(response_to(request(), 200, to_tag=b"b2"))
+    assert isinstance(event, ResponseReceived)
+    assert event.user == "new"
+    peer.advance(100.0)
+    assert peer.layer.idle
+
+
 def test_a_broken_transport_fails_the_transaction() -> None:
     """A transport error is told at once instead of after timer B (17.1.4)."""
     peer = Peer()

@@ -354,7 +354,7 @@ def test_the_end_of_all() -> None:
 
 
 def test_the_same_request_once_more() -> None:
-    """Upstream all is over, so it is a new one; it has the same branch, and the end of the old one is not its."""
+    """All is over upstream, so it is a new one with the same branch; the end of the old is not its end."""
     peer = Peer()
     peer.layer.request(request(), "flow", peer.now, user="old")
     peer.receive(response_to(request(), 486, to_tag=b"b1"))

@@ -295,8 +295,9 @@ class ProxyCore:
                 hops = await self._sending.hops(context.copy, target)
                 await self._sending.forward(context, target, hops)
             except Refused as refusal:
-                if context.cancelled:
-                    raise
+                if context.cancelled:  # those that have the request already say how it ends
+                    refused = refusal
+                    break
                 refused = refused or refusal
         if refused is not None and not context.branches:
             if refused.why != OURSELVES:

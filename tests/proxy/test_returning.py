@@ -207,6 +207,24 @@ def test_without_a_socket_for_one_of_them(bench: Bench) -> None:
     ]
 
 
+def test_the_caller_gives_up_while_a_phone_is_looked_up(bench: Bench) -> None:
+    """The phones that ring already say how it ends: one of them may have answered at that moment."""
+    uris = [parse_uri(text) for text in (b"sip:team@phone.test", b"sip:team@foo.test")]
+    far = Binding(uris[0], b"sip:team@phone.test", uris[1], uris[1], NOW + 3600)  # type: ignore[arg-type]
+    far.local = True
+    bench.location.add(far)
+    bench.resolver.names["phone.test"] = "10.0.0.13"
+    bench.resolver.hold()
+    transaction = called(bench)
+    bench.cancel(transaction)
+    bench.resolver.release()
+    happened = bench.happened()
+    assert f"487 to {W}" not in happened
+    assert "INVITE to 10.0.0.13:5060" not in happened
+    bench.answered("200 OK", client=0, tag="p1", body=HERE)
+    assert f"200 to {W}" in bench.happened()
+
+
 def test_nothing_is_kept_when_it_is_over(bench: Bench) -> None:
     """The context lets go of its branches with the server transaction, so that no circle is left."""
     transaction = rings_everywhere(bench)

@@ -80,8 +80,8 @@ STREAMS: dict[str, tuple[Directive, ...]] = {
         Directive(
             "sip_tls_port",
             Kind.PORT,
-            "The port for TLS on both sides, when there is a `tls_certificate`. 0 means no TLS at all, not even "
-            "to servers.",
+            "The port for TLS on both sides, when there is a `tls_certificate`. 0 means no TLS at all, not "
+            "even to servers.",
             default="5061",
             high=65535,
             compatibility=NEW,

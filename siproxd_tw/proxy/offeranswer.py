@@ -160,11 +160,14 @@ class OfferAnswer:
         self, response: Response, sdp: bytes, context: ResponseContext, branch: Branch
     ) -> list[Edit]:
         if context.offered_by_request:
+            late = bool(context.accepted_by) and context.accepted_by[0] != response.to_tag
             offer = context.offers.get(_way(branch.flow))
+            if offer is None and late:  # that of its way was withdrawn; it shows nothing all the same
+                offer = next(iter(context.offers.values()), None)
             if offer is None:
                 return []  # it was withdrawn: we have given up, and the answer comes after all
             exchange = replace(offer, receiver=response.to_tag).reply
-            if context.accepted_by and context.accepted_by[0] != response.to_tag:
+            if late:
                 # Two phones have answered: a caller keeps the first and hangs up on the others
                 # (13.2.2.4). An answer to no offer that is known is edited and moves no media.
                 exchange = replace(exchange, sender=context.accepted_by[0], transaction=b"")
@@ -212,6 +215,8 @@ class OfferAnswer:
             other = branch.side if branch is not None else side.other
             await self.delete(Exchange(context.call_id, bye.from_tag, bye.to_tag, side, other, b""))
             return
+        if status < 300 and len(context.accepted_by) > 1:
+            return  # the first one who answered has the call and its offer
         in_vain = status >= 300 or not _is_for_a_call(context.request)
         succeeded = None if in_vain or branch is None else _way(branch.flow)
         for way in [way for way in context.offers if way != succeeded]:

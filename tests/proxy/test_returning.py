@@ -5,11 +5,13 @@ from __future__ import annotations
 
 import pytest
 
+from siproxd_tw.interfaces import Side
 from siproxd_tw.proxy.location import Binding
 from siproxd_tw.proxy.returning import ANSWERED_ELSEWHERE
 from siproxd_tw.sip.transaction import State
 from siproxd_tw.sip.transactionlayer import ServerTransaction, TransactionFailed
 from siproxd_tw.sip.uri import parse_uri
+from tests.support.addresses import dual_stack
 from tests.support.bench import NOW, Bench
 from tests.support.messages import SDP, differences, invite, media, request, values
 
@@ -205,6 +207,24 @@ def test_without_a_socket_for_one_of_them(bench: Bench) -> None:
     assert [line for line in bench.happened() if line.startswith("INVITE")] == [
         f"INVITE to {phone}" for phone in PHONES
     ]
+
+
+def test_two_phones_of_two_families_are_picked_up() -> None:
+    """The second answer leaves the media of the first alone, and shows nothing of the inside either."""
+    bench = Bench(addresses=dual_stack())
+    bench.signalling.add("UDP", Side.INSIDE, "fd00::1")
+    for place in ("10.0.0.10:5062", "[fd00::10]:5060"):
+        contact, aor = (parse_uri(text.encode()) for text in (f"sip:team@{place}", "sip:team@foo.test"))
+        phone = Binding(contact, f"sip:team@{place}".encode(), aor, aor, NOW + 3600)  # type: ignore[arg-type]
+        phone.local = True
+        bench.location.add(phone)
+    called(bench)
+    bench.answered("200 OK", client=0, tag="p1", body=HERE)
+    first = media(bench.sent)  # type: ignore[arg-type]
+    bench.happened()
+    bench.answered("200 OK", client=1, tag="p2", body=SDP.audio("10.0.0.14", 40000))
+    assert not [line for line in bench.happened() if line.startswith("withdraw")]
+    assert media(bench.sent)[0].split(":")[0] == first[0].split(":")[0] == "203.0.113.1"  # type: ignore[arg-type]
 
 
 def test_the_caller_gives_up_while_a_phone_is_looked_up(bench: Bench) -> None:

@@ -397,6 +397,12 @@ class Connection(TwistedProtocol):
         self._asked.clear()
         self._postponed.clear()
         self._user.ended(self, flows)
+        self._let_go()
+
+    def _let_go(self) -> None:
+        """Leave no circle of references: garbage is looked for once an hour or day, see admin.collector."""
+        self.transport = self.connector = None
+        del self._framer
 
     # Time
 

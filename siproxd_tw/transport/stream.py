@@ -412,3 +412,8 @@ class _Connector(ClientFactory):
     def clientConnectionFailed(self, connector: IConnector, reason: Failure) -> None:
         """See ClientFactory."""
         self._connection.connecting_failed(reason)
+
+    def clientConnectionLost(self, connector: IConnector, reason: Failure) -> None:
+        """See ClientFactory; Twisted's connector and its transport hold each other, and us."""
+        connector.transport = None  # type: ignore[attr-defined]
+        del self._connection, self._protocol

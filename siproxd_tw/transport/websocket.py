@@ -100,6 +100,10 @@ class _WebSocket(Connection):
     def _goodbye(self) -> None:
         self._transport.write(self._frames.goodbye(self.why))
 
+    def _let_go(self) -> None:
+        super()._let_go()
+        del self._frames
+
 
 class _Frames:
     """The upgrade and the frames of one connection."""

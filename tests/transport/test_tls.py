@@ -3,7 +3,9 @@
 
 from __future__ import annotations
 
+import gc
 import ipaddress
+import weakref
 from contextlib import suppress
 
 import pytest
@@ -287,6 +289,24 @@ async def test_stopped_in_the_middle_of_a_handshake(bed: Bed, tmp_path):
     await bed.until(lambda: ends.server.status()["connections"] == 1)
     stopped = ends.server.stop()
     await bed.until(lambda: stopped.called)
+
+
+@pytest_twisted.ensureDeferred
+async def test_connections_leave_no_garbage(tmp_path):
+    """When one has ended all of it is free at once: the collector looks for circles seldom."""
+    bed = loopback_bed()
+    ends = Ends(bed, tmp_path, "sip.provider.test").start()
+    await ends.served("sip.provider.test")
+    both = weakref.WeakSet([*ends.client._connections, *ends.server._connections])
+    assert len(both) == 2
+    gc.disable()
+    try:
+        stopped = ends.client.stop()
+        await bed.until(lambda: stopped.called and not ends.server.status()["connections"])
+        await bed.until(lambda: not both)
+    finally:
+        gc.enable()
+    await bed.close()
 
 
 # Files

@@ -3,6 +3,9 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
+
 import pytest
 import pytest_twisted
 from twisted.internet.defer import Deferred
@@ -109,6 +112,25 @@ async def test_there_and_back(bed: Bed):
     assert phone.texts() == [OK.decode()] * 2
     assert bed.report.messages == [(OPTIONS, transport, Address(*phone.peer.address))] * 2
     assert transport.reaches(Address(*phone.peer.address))
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_connection_leaves_no_garbage():
+    """When it has ended all of it is free at once: the collector looks for circles seldom."""
+    bed = loopback_bed()
+    transport = bed.start("WS", kind=WebSocketTransport)
+    phone = await browser(bed)
+    phone.send(ws.TextMessage(OPTIONS.decode()))
+    await bed.until(lambda: bed.report.data)
+    connections = weakref.WeakSet(transport._connections)
+    gc.disable()
+    try:
+        phone.peer.close()
+        await bed.until(lambda: not transport.status()["connections"])
+        await bed.until(lambda: not connections)
+    finally:
+        gc.enable()
+    await bed.close()
 
 
 @pytest_twisted.ensureDeferred

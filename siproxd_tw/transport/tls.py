@@ -136,7 +136,8 @@ class TLS:
         """Return the contexts for a new connection, from renewed files if there are."""
         contexts = self._contexts
         assert contexts is not None, "load first"
-        if self._clock.seconds() - self._looked < LOOK:
+        # abs: a clock that was set back must not stop the looking
+        if abs(self._clock.seconds() - self._looked) < LOOK:
             return contexts
         self._looked = self._clock.seconds()
         stamp = self._stamp_now()
@@ -162,7 +163,7 @@ class TLS:
         config = self._config
         server = self._context(verify=config.verify_clients)
         if config.verify_clients and config.ca:
-            server.load_client_ca(os.fsencode(config.ca))
+            _use("tls_ca", config.ca, lambda path: server.load_client_ca(os.fsencode(path)))
         return _Contexts(server, self._context(verify=config.verify_servers))
 
     def _context(self, *, verify: bool) -> Any:
@@ -195,7 +196,12 @@ def identities_of(certificate: Any) -> frozenset[str]:
     """
     try:
         names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
-    except (x509.ExtensionNotFound, x509.DuplicateExtension, ValueError):
+    except (
+        x509.ExtensionNotFound,
+        x509.DuplicateExtension,
+        x509.UnsupportedGeneralNameType,  # an X.400 address among the names
+        ValueError,
+    ):
         return frozenset()
     uris = names.get_values_for_type(x509.UniformResourceIdentifier)
     domains: Iterable[str] = [uri[4:] for uri in uris if uri[:4].lower() == "sip:" and "@" not in uri]

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import datetime
 import gc
 import ipaddress
 import weakref
@@ -11,6 +12,9 @@ from contextlib import suppress
 import pytest
 import pytest_twisted
 from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding
 from OpenSSL import SSL
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
@@ -352,6 +356,21 @@ def test_files_are_looked_at_once_a_second(tmp_path, monkeypatch):
         clock.advance(0.25)
         contexts.contexts()
     assert looks == [config.certificate, "", ""] * 3
+    clock.rightNow -= 3600  # set back
+    contexts.contexts()
+    assert looks == [config.certificate, "", ""] * 4
+
+
+def test_a_list_of_revoked_certificates_names_no_authority(tmp_path):
+    """OpenSSL takes one for `tls_ca`, but clients cannot be told by it whose certificates they may show."""
+    now = datetime.datetime(2026, 1, 1)
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "nobody")])
+    builder = x509.CertificateRevocationListBuilder(name, now, now)
+    revoked = tmp_path / "crl.pem"
+    revoked.write_bytes(builder.sign(key, hashes.SHA256()).public_bytes(Encoding.PEM))
+    with pytest.raises(TLSUnusable, match=f"^tls_ca {revoked}: "):
+        TLS(TransportConfig(ca=str(revoked), verify_clients=True), Clock()).load()
 
 
 @pytest.mark.parametrize(
@@ -418,6 +437,18 @@ IP, IP6 = (x509.IPAddress(ipaddress.ip_address(text)) for text in ("192.0.2.1", 
 def test_identities(names, found):
     """RFC 5922 section 7.1: SIP URIs without a user, DNS names only if there are none, no wildcards."""
     assert identities_of(with_names(*names)) == found
+
+
+def test_names_of_kinds_that_cannot_be_read():
+    """An X.400 address among the names (RFC 5280 section 4.2.1.6): the certificate is nobody's."""
+    names = x509.UnrecognizedExtension(
+        x509.ExtensionOID.SUBJECT_ALTERNATIVE_NAME, bytes.fromhex("3004a3023000")
+    )
+    nobody, now = x509.Name([]), datetime.datetime(2026, 1, 1)
+    key = ec.generate_private_key(ec.SECP256R1())
+    builder = x509.CertificateBuilder(nobody, nobody, key.public_key(), 1, now, now)
+    certificate = builder.add_extension(names, critical=False).sign(key, hashes.SHA256())
+    assert identities_of(certificate) == frozenset()
 
 
 # What is spoken

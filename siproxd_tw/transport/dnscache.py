@@ -26,7 +26,7 @@ from zope.interface import implementer
 from siproxd_tw.interfaces import IStatus
 from siproxd_tw.transport.dnsrecords import MOST_ALIASES, Answer, Kind, negative_ttl, read
 
-__all__ = ["NO_ANSWER", "TOO_MANY", "DNSCache", "DNSClient"]
+__all__ = ["KEEP_OLD", "NO_ANSWER", "TOO_MANY", "DNSCache", "DNSClient"]
 
 KEEP_FAILED = 5.0
 """Seconds for which a question that failed is not repeated."""

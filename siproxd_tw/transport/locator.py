@@ -22,7 +22,7 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from siproxd_tw.interfaces import Address, Destination, Hop, IResolver, IStatus, ResolutionFailed
-from siproxd_tw.transport.dnscache import NO_ANSWER, DNSCache, DNSClient
+from siproxd_tw.transport.dnscache import KEEP_OLD, NO_ANSWER, DNSCache, DNSClient
 from siproxd_tw.transport.dnsrecords import canonical
 from siproxd_tw.transport.followedname import ResolveHost
 from siproxd_tw.transport.resolver import DEFAULT_PORTS, ip_literal, is_host_name, not_a_name
@@ -167,6 +167,8 @@ class Locator:
         if running is None:
             if len(self._searches) >= MOST_SEARCHES:
                 self._counts["refused"] += 1
+                if plan is not None and self._still_serves(plan, abilities):
+                    return self._answer(plan)
                 return fail(ResolutionFailed(f"{destination.host}: too many other names are being looked up"))
             running = self._begin(destination, abilities)
         if destination not in self._searches:  # everything was known
@@ -174,6 +176,10 @@ class Locator:
         waiter: Deferred[Sequence[Hop]] = Deferred(running.waiting.remove)
         running.waiting.append(waiter)
         return waiter
+
+    def _still_serves(self, plan: Plan, abilities: Abilities) -> bool:
+        """Whether servers that are outdated are better than none: a flood of names cuts off no provider."""
+        return not plan.why and plan.abilities == abilities and self._clock.seconds() < plan.until + KEEP_OLD
 
     def _begin(self, destination: Destination, abilities: Abilities) -> _Running:
         search = Search(self._sources, destination, abilities)

@@ -252,6 +252,21 @@ def test_too_many_searches(bed, monkeypatch):
     assert all(isinstance(result(each), ResolutionFailed) for each in waiting)
 
 
+@pytest.mark.parametrize(("later", "serves"), [(600.0, True), (7200.0, False)])
+def test_too_many_searches_leave_known_servers(bed, monkeypatch, later, serves):
+    """Whoever asks for many names takes nobody's provider away: its former servers count, for an hour."""
+    monkeypatch.setattr(locator_module, "MOST_SEARCHES", 2)
+    known = bed.locate("one.test", 5060)
+    bed.clock.advance(later)
+    bed.names.holding = True
+    waiting = [bed.locator.locate(Destination(name)) for name in ("b.test", "c.test")]
+    found = bed.locate("one.test", 5060)
+    assert found == known if serves else isinstance(found, ResolutionFailed)
+    bed.names.release()
+    bed.names.release()
+    assert all(isinstance(result(each), ResolutionFailed) for each in waiting)
+
+
 def test_answers_are_bounded(bed, monkeypatch):
     """The oldest answer makes room for a new one."""
     monkeypatch.setattr(locator_module, "MOST_DESTINATIONS", 3)

@@ -132,6 +132,8 @@ class Connection(TwistedProtocol):
     is the domain that an outgoing one is made for.
     """
 
+    READ = READ
+
     def __init__(
         self,
         user: ConnectionUser,
@@ -290,7 +292,7 @@ class Connection(TwistedProtocol):
         """See IProtocol."""
         lower = self._transport.transport if self.secured else self._transport
         if hasattr(lower, "bufferSize"):
-            lower.bufferSize = READ
+            lower.bufferSize = self.READ
         lower.setTcpNoDelay(True)
         lower.setTcpKeepAlive(True)
         self._began = self._clock.seconds()

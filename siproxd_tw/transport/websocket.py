@@ -42,6 +42,9 @@ SUBPROTOCOL = "sip"
 NORMAL, GOING_AWAY, TOO_BIG = 1000, 1001, 1009
 """RFC 6455 section 7.4.1."""
 
+READ = 2048
+"""Bytes read from one connection before the others have their turn: a frame may have six, and takes 25 us."""
+
 BAD_REQUEST = b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
 
 
@@ -66,6 +69,8 @@ class WebSocketTransport(StreamTransport):
 
 class _WebSocket(Connection):
     """One connection that a browser has made."""
+
+    READ = READ
 
     def __init__(
         self, user: ConnectionUser, remote: Address, config: TransportConfig, clock: Any, *, secured: bool

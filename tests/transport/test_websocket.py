@@ -115,6 +115,23 @@ async def test_there_and_back(bed: Bed):
 
 
 @pytest_twisted.ensureDeferred
+async def test_a_flood_of_frames_leaves_turns_to_others(monkeypatch):
+    """The smallest frames cost most: 16 kB of pings would hold up the media for 70 ms."""
+    sizes, feed = [], websocket._Frames.feed
+    monkeypatch.setattr(
+        websocket._Frames, "feed", lambda it, data: (sizes.append(len(data)), feed(it, data))[1]
+    )
+    bed = loopback_bed()
+    bed.start("WS", kind=WebSocketTransport)
+    phone = await browser(bed)
+    ping = phone.ws.send(ws.Ping())
+    phone.peer.send(ping * 3000)
+    await bed.until(lambda: sum(sizes) >= 3000 * len(ping))
+    assert max(sizes) <= websocket.READ
+    await bed.close()
+
+
+@pytest_twisted.ensureDeferred
 async def test_a_connection_leaves_no_garbage():
     """When it has ended all of it is free at once: the collector looks for circles seldom."""
     bed = loopback_bed()

@@ -38,6 +38,6 @@ class Plan:
     """Calls a second into black holes."""
 
 
-FULL = Plan("full", (10, 1_000, 50_000), 1_000, 3, 2.5, 1.5, 8, MappingProxyType({1_000: 3}))
+FULL = Plan("full", (10, 1_000, 50_000), 1_000, 3, 2.5, 1.5, 11, MappingProxyType({1_000: 2}))
 QUICK = Plan("quick", (10, 1_000), 1_000, 1, 2, 1, 5)
 SMOKE = Plan("smoke", (10,), 10, 1, 0.4, 0.3, 0.3)

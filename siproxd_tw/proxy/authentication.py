@@ -63,17 +63,18 @@ class Authentication:
         if self._challenger is not None:
             self._check(self._challenger, request, now, flow)
 
-    def check_request(self, request: Request, flow: Flow, now: float) -> None:
+    def check_request(self, request: Request, flow: Flow, now: float, *, runs: bool = False) -> None:
         """Let a request that goes on pass, or say by Refused what to answer (16.3 step 6).
 
         Only where `proxy_auth_requests` says so, and only what an inside user begins: a dialog that runs
-        was authenticated when it began. A REGISTER for a provider is asked as well.
+        was authenticated when it began: `runs` says that the request is of one, its To tag proves nothing.
+        A REGISTER for a provider is asked as well.
         """
         if (
             self._every_request
             and flow.side is _INSIDE
             and request.method not in _NEVER_CHALLENGED
-            and not request.to_tag
+            and not runs
         ):
             assert self._challenger is not None
             self._check(self._challenger, request, now, flow)

@@ -152,8 +152,9 @@ class ProxyCore:
         validate(request)
         if method == "OPTIONS" and hops_left(request) == 0:
             raise self._about_us(request)
-        if begins and method != "REGISTER":  # which of two ways to check that one is to be found out
-            self._authentication.check_request(request, flow, now)
+        if method != "REGISTER":  # which of two ways to check that one is to be found out
+            runs = not begins and (method not in _BEGINNING or self._is_party(request, now))
+            self._authentication.check_request(request, flow, now, runs=runs)
         sent_from = self._sent_from(request, flow)
         copy = self._copied(request, flow)
         self._authentication.strip(copy)
@@ -168,6 +169,10 @@ class ProxyCore:
         if self._obscure_loops:
             call_id = callids.across(call_id, request.from_tag, tag)
         return self._dialogs.find(call_id, tag, now) is not None
+
+    def _is_party(self, request: Request, now: float) -> bool:
+        """Whether `request` from inside is of a phone in a dialog that is known."""
+        return self._dialogs.find(request.call_id, request.from_tag, now) is not None
 
     def _admit_beginning(self, flow: Flow, now: float) -> None:
         """Let a peer outside begin something, if it may and does not do so too often."""

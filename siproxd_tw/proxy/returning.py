@@ -33,6 +33,7 @@ LEAVE_ALONE = 30.0
 
 #: Why a phone stops ringing (RFC 3326).
 ANSWERED_ELSEWHERE = b'Reason: SIP;cause=200;text="Call completed elsewhere"'
+REFUSED_HERE = b"Reason: SIP;cause=500"
 DECLINED_ELSEWHERE = b'Reason: SIP;cause=600;text="Busy Everywhere"'
 
 
@@ -214,6 +215,7 @@ class ResponseProcessing:
             call_id=context.request.call_id,
         )
         self._settle(context)
+        self._cancel_others(context, REFUSED_HERE)
         status = refusal.status or 403
         await self.finish(context, status)
         self.answer(context, status, refusal.phrase, refusal.headers)

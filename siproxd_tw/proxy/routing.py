@@ -331,7 +331,12 @@ class Routing:
                 return destination_of(uri)  # a neighbour: no outbound proxy leads there
             if self._location.is_local_domain(uri.host):
                 return destination_of(uri)  # DNS knows whether the rest of the domain is ours, too
-        return self.outbound_proxy(request) or self._by_uri(request)
+        proxy = self.outbound_proxy(request)
+        if proxy is None:
+            return self._by_uri(request)
+        # A sips: URI is carried by TLS on each hop, also to a proxy that is usually reached otherwise (26.2.2).
+        secure = isinstance(uri, SIPURI) and uri.scheme == "sips" and proxy.transport in ("", "UDP", "TCP")
+        return proxy._replace(transport="TLS", secure=True) if secure else proxy
 
     def outbound_proxy(self, request: Request) -> Destination | None:
         """Return the next hop that the configuration has for `request`, by its caller's domain."""

@@ -110,6 +110,17 @@ def test_what_comes_from_outside_is_screened(bench: Bench, text: str, status: in
     assert bench.happened() == []
 
 
+def test_a_to_tag_is_no_password() -> None:
+    """Only what is of a dialog that runs was authenticated before; a BYE ends a call also after a restart."""
+    bench = Bench(auth=AuthConfig(realm="foo", password="secret", every_request=True))
+    made_up = "To: <sip:bob@203.0.113.51>;tag=made-up"
+    for method in ("INVITE", "MESSAGE", "REFER"):
+        refusal = screened(bench, request(method, "sip:bob@203.0.113.51", made_up))
+        assert refusal is not None
+        assert refusal.status == 407
+    assert screened(bench, request("BYE", "sip:bob@203.0.113.51", made_up)) is None
+
+
 def test_a_to_tag_does_not_open_the_flood_gate(bench: Bench) -> None:
     """Anybody can write one; only what is of a dialog that runs is not counted as a beginning."""
     bench.bind()

@@ -254,3 +254,20 @@ def test_nothing_is_kept_when_it_is_over(bench: Bench) -> None:
     transaction.let_go()
     assert transaction.user is None
     assert context.branches == []
+
+
+@pytest.mark.logs_failures
+def test_a_bug_on_the_way_to_one_phone(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """500, and nobody rings on for a caller who has been told so."""
+    offer, offers = bench.relay.offer, iter((True, False))
+
+    def buggy(*args: object) -> object:
+        if next(offers):
+            return offer(*args)  # type: ignore[arg-type]
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(bench.relay, "offer", buggy)
+    called(bench)
+    happened = bench.happened()
+    assert f"cancel INVITE to {PHONES[0]}" in happened
+    assert f"500 to {W}" in happened

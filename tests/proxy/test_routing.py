@@ -413,3 +413,14 @@ def test_how_many_ring_at_the_same_time(exchange: Exchange) -> None:
         exchange.bind(f"sip:t@10.0.0.{20 + number}", "sip:team@foo.test", "sip:team@foo.test", local=True)
     ringing = exchange.target(W, "sip:team@foo.test").split(", ")
     assert ringing == [f"inside 10.0.0.{20 + n} as sip:t@10.0.0.{20 + n}" for n in range(5, 15)]
+
+
+@pytest.mark.parametrize("transport", ["", "UDP", "TCP", "TLS"])
+def test_a_secure_uri_by_an_outbound_proxy(transport: str) -> None:
+    """TLS on each hop (RFC 3261 26.2.2), whatever others take to that proxy."""
+    exchange = Exchange(RoutingConfig("proxy.test", None, transport))
+    assert exchange.target(P, "sips:x@z.test") == "outside proxy.test by TLS" + " securely" * (
+        transport != "TLS"
+    )
+    plain = f"outside proxy.test by {transport}" if transport else "outside proxy.test"
+    assert exchange.target(P, "sip:x@z.test") == plain

@@ -334,7 +334,7 @@ class Routing:
         proxy = self.outbound_proxy(request)
         if proxy is None:
             return self._by_uri(request)
-        # A sips: URI is carried by TLS on each hop, also to a proxy that is usually reached otherwise (26.2.2).
+        # A sips: URI is carried by TLS on each hop, also to a proxy that others reach otherwise (26.2.2).
         secure = isinstance(uri, SIPURI) and uri.scheme == "sips" and proxy.transport in ("", "UDP", "TCP")
         return proxy._replace(transport="TLS", secure=True) if secure else proxy
 

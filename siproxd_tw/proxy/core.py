@@ -63,6 +63,10 @@ __all__ = ["ProxyCore"]
 #: Seconds to find out whether a domain is ours whose requests have an outbound proxy anyhow.
 PATIENCE_FOR_NAMES = 0.5
 
+#: Requests that can begin something, whatever To tag somebody has made up for them. What ends or goes on
+#: with a call that we have forgotten is not among them: not every phone answers a challenge to its BYE.
+_BEGINNING = frozenset({"INVITE", "MESSAGE", "REFER", "SUBSCRIBE", "PUBLISH", "OPTIONS"})
+
 #: What we say of ourselves in the answer to OPTIONS: a proxy has no methods of its own.
 CAPABILITIES = (
     b"Accept: application/sdp",

@@ -223,14 +223,19 @@ def test_what_begins_something_is_asked(method: str) -> None:
     [
         (begun("ACK"), PHONE),
         (begun("CANCEL"), PHONE),
-        (begun("BYE", tag=";tag=b1"), PHONE),
-        (begun("INVITE", tag=";tag=b1"), PHONE),
         (begun("INVITE"), PROVIDER),
     ],
 )
 def test_what_is_not_asked(request_: Request, flow: Flow) -> None:
-    """What cannot come again, dialogs that run, and callers outside, who have no password here."""
+    """What cannot come again, and callers outside, who have no password here."""
     assert outcome(Authentication(EVERY, b"key"), request_, flow) == "passes"
+
+
+def test_a_dialog_that_runs_is_not_asked_again() -> None:
+    """Whether it runs others know: anybody can write a To tag."""
+    authentication, within = Authentication(EVERY, b"key"), begun("INVITE", tag=";tag=b1")
+    authentication.check_request(within, PHONE, 0.0, runs=True)
+    assert outcome(authentication, within, PHONE) == "407 no credentials"
 
 
 @pytest.mark.parametrize(

@@ -119,6 +119,11 @@ def test_a_to_tag_is_no_password() -> None:
         assert refusal is not None
         assert refusal.status == 407
     assert screened(bench, request("BYE", "sip:bob@203.0.113.51", made_up)) is None
+    bench.bind()
+    bench.receive(request("INVITE", f"sip:{ALICE}", "Call-ID: runs"), bench.w)
+    bench.answered("200 OK", "Contact: <sip:alice@10.0.0.10:5062>", tag="phone")
+    again = request("INVITE", "sip:b@203.0.113.51", "From: <sip:a@h>;tag=phone", made_up, "Call-ID: runs")
+    assert screened(bench, again) is None
 
 
 def test_a_to_tag_does_not_open_the_flood_gate(bench: Bench) -> None:

@@ -18,8 +18,8 @@ from tests.support.vectors import CAPTURED, TESTS_OF_CAPTURED
 collect_ignore_glob = [] if CAPTURED.is_dir() else [TESTS_OF_CAPTURED]
 
 # No deadline for single examples: a loaded machine is no bug. `--hypothesis-profile=thorough` looks longer.
-settings.register_profile("quick", max_examples=50, deadline=None)
-settings.register_profile("thorough", max_examples=5000, deadline=None)
+settings.register_profile("quick", max_examples=30, deadline=None)
+settings.register_profile("thorough", max_examples=3000, deadline=None)
 settings.load_profile("quick")
 
 

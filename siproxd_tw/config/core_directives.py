@@ -121,8 +121,9 @@ CORE: dict[str, tuple[Directive, ...]] = {
         Directive(
             "sip_max_transactions",
             Kind.INTEGER,
-            "How many transactions may be open before new requests are answered 503 with Retry-After. What "
-            "belongs to calls that run is served up to twice as many.",
+            "How many transactions may wait for an answer before new requests are answered 503 with "
+            "Retry-After. What belongs to calls that run is served up to twice as many. Those that have "
+            "their answer and only wait for repeated messages are kept up to five times as many.",
             default="20000",
             low=10,
             compatibility=NEW,

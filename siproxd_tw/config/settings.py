@@ -73,7 +73,7 @@ class SIPConfig:
     udp_max: int = 1300
     """Bytes above which a request is sent by TCP first (RFC 3261 section 18.1.1); 0: never."""
     most_transactions: int = 20_000
-    """Transactions above which new requests are answered 503."""
+    """Transactions without an answer above which new requests are answered 503."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -212,7 +212,7 @@ _CLIENTS = (INVITE_CLIENT, NON_INVITE_CLIENT)
 class Transaction:
     """One transaction: a machine, its state, and the deadlines that run in it."""
 
-    __slots__ = ("_interval", "deadlines", "machine", "reliable", "scheduled", "state", "timers")
+    __slots__ = ("_interval", "deadlines", "machine", "reliable", "scheduled", "settled", "state", "timers")
 
     def __init__(self, machine: Machine, timers: Timers, reliable: bool) -> None:
         self.machine = machine
@@ -222,6 +222,8 @@ class Transaction:
         self.deadlines: dict[Input, float] = {}
         self.scheduled = float("inf")
         """When the transaction layer will look at the deadlines next."""
+        self.settled = False
+        """Whether the transaction layer counts it among those that only absorb what is sent again."""
         self._interval = 0.0
 
     def start(self, now: float) -> None:

@@ -94,12 +94,18 @@ class TransactionLayer:
         self._deadlines: list[tuple[float, int, Transaction | None]] = []
         """When something is to be done, and about which transaction; None: those that linger till then."""
         self._lingering: dict[float, list[Transaction]] = {}
+        self._settled = 0
         self._count = 0
         self._refused: tuple[Request | None, Key] = None, ()
         """The request that `absorb` has refused last, and its key: `begin` gets the same one next."""
 
     def __len__(self) -> int:
         return len(self._servers) + len(self._clients)
+
+    @property
+    def unsettled(self) -> int:
+        """How many still have something to do but absorb what is sent again: the load of this moment."""
+        return len(self) - self._settled
 
     @property
     def idle(self) -> bool:
@@ -175,9 +181,14 @@ class TransactionLayer:
                     self._advance(transaction, over, now)
                 self._schedule(transaction)
 
+    def make_room(self, now: float) -> None:
+        """End those that would linger for the shortest time yet, before their time."""
+        if self._lingering:
+            self._end_lingering(min(self._lingering), now)
+
     def _end_lingering(self, at: float, now: float) -> None:
         """End those whose last wait is over: nearly all deadlines are of that kind."""
-        for transaction in self._lingering.pop(at):
+        for transaction in self._lingering.pop(at, ()):
             if transaction.deadlines.get(Input.LINGER_OVER) == at:
                 self._advance(transaction, Input.LINGER_OVER, now)
 
@@ -247,6 +258,7 @@ class TransactionLayer:
             transaction.deadlines.clear()
         for table in (self._servers, self._clients, self._by_flow, self._lingering):
             table.clear()
+        self._settled = 0
         for queue in (self._deadlines, self._events, self._out):
             queue.clear()
 
@@ -332,6 +344,9 @@ class TransactionLayer:
         if Input.LINGER_OVER not in transaction.deadlines:
             heapq.heappush(self._deadlines, (at, self._count, transaction))
             return
+        if not transaction.settled:
+            transaction.settled = True
+            self._settled += 1
         lingering = self._lingering.get(at)
         if lingering is None:
             self._lingering[at] = lingering = []
@@ -341,6 +356,9 @@ class TransactionLayer:
     def _remove(self, transaction: Transaction) -> None:
         transaction.deadlines.clear()
         transaction.scheduled = NEVER
+        if transaction.settled:
+            transaction.settled = False
+            self._settled -= 1
         if isinstance(transaction, ServerTransaction):
             if self._servers.get(transaction.key) is transaction:  # not a later one with the same key
                 del self._servers[transaction.key]

@@ -39,6 +39,10 @@ __all__ = ["SHORTEST_MESSAGE", "SignallingLayer", "note_source"]
 #: Datagrams below this are keep-alives of every dialect (CRLF, four zero bytes), never SIP.
 SHORTEST_MESSAGE = 16
 
+#: So many times more transactions than may wait for an answer are kept for what is sent again: by UDP that
+#: is 32 seconds of all that goes on (timer J), whatever is done with it.
+LINGERING = 5
+
 DEFAULT_PORT = 5060
 DEFAULT_PORTS = {"TLS": 5061, "WS": 80, "WSS": 443}
 
@@ -167,7 +171,9 @@ class SignallingLayer:
 
     def _check_load(self, request: Request) -> None:
         """Refuse new work when there is too much; what belongs to calls that run may go on for longer."""
-        load = len(self._transactions)
+        if len(self._transactions) >= LINGERING * self._most:
+            self._transactions.make_room(self._clock.seconds())
+        load = self._transactions.unsettled
         if load < self._most or request.method in ("ACK", "CANCEL"):
             return
         if not request.to_tag or load >= 2 * self._most:

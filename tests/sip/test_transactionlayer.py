@@ -397,6 +397,22 @@ def test_ten_thousand_transactions_leave_nothing() -> None:
     assert peer.layer.get_timer() is None
 
 
+def test_who_only_lingers_is_no_load_and_makes_room() -> None:
+    """>> OPTIONS a << 200 >> OPTIONS b: b alone is load; a can go early, and its timer finds nothing then."""
+    peer = Peer()
+    [first] = peer.receive(request("OPTIONS", "z9hG4bKa"))
+    assert peer.layer.unsettled == 1
+    peer.layer.make_room(peer.now)
+    peer.answer(first.transaction, 200)
+    [second] = peer.receive(request("OPTIONS", "z9hG4bKb"))
+    assert (len(peer.layer), peer.layer.unsettled) == (2, 1)
+    peer.layer.make_room(peer.now)
+    assert (len(peer.layer), peer.layer.unsettled) == (1, 1)
+    peer.answer(second.transaction, 200)
+    assert peer.advance(40.0) == []
+    assert (len(peer.layer), peer.layer.unsettled) == (0, 0)
+
+
 def test_the_end_of_many_is_one_awakening() -> None:
     """Transactions that linger end together, at the next tenth of a second, and not before their time."""
     peer = Peer()

@@ -514,6 +514,19 @@ def test_too_many_transactions() -> None:
     assert stack.counted("refused: too many transactions") == 1
 
 
+def test_what_is_answered_is_no_load() -> None:
+    """Any number of requests one after the other pass; only as many are kept as five times the limit."""
+    stack = Stack(most_transactions=2)
+    for number in range(30):
+        stack.receive(text("OPTIONS", f"z9hG4bK{number}"))
+        [event] = stack.user.events[number:]
+        stack.layer.respond(event.transaction, response_to(event.transaction.request, 200))
+        assert stack.sent() == [f"200 to {PHONE}"]
+        assert stack.layer.status()["transactions"] <= 11
+        stack.clock.advance(0.11)
+    assert stack.counted("refused: too many transactions") == 0
+
+
 # sides
 
 
